@@ -1,0 +1,3 @@
+//! The `ragq` program.
+
+fn main() {}
