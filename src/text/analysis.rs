@@ -108,7 +108,8 @@ fn normalize(word: &str) -> Cow<'_, str> {
     }
     let visible = word.chars().filter(|c| !words::is_invisible(*c));
     let composed: String = visible.map(|c| if words::is_apostrophe(c) { '\'' } else { c }).nfkc().collect();
-    composed.to_lowercase().nfc().collect::<String>().into()
+    // The Russian stemmer expects its words without the two dots, which are seldom written anyway.
+    composed.to_lowercase().nfc().map(|c| if c == 'ё' { 'е' } else { c }).collect::<String>().into()
 }
 
 /// `aircraft's` is `aircraft`, `o'brien` is `obrien`, `u.s` (what is left of `U.S.`) is `us`.
@@ -146,7 +147,8 @@ fn fold(word: Cow<'_, str>) -> Cow<'_, str> {
             other => folded.push(other),
         }
     }
-    folded.into()
+    // Hangul and Indic letters came apart with the rest.
+    folded.nfc().collect::<String>().into()
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ impl Language {
     }
 }
 
-static LANGUAGES: [Language; 69] = [
+static LANGUAGES: [Language; 70] = [
     Language::new("en", Lang::Eng).stemmed(Algorithm::English).stopped(),
     Language::new("de", Lang::Deu).stemmed(Algorithm::German).stopped(),
     Language::new("fr", Lang::Fra).stemmed(Algorithm::French).stopped().eliding(),
@@ -145,6 +145,7 @@ static LANGUAGES: [Language; 69] = [
     Language::new("si", Lang::Sin),
     Language::new("tk", Lang::Tuk),
     Language::new("ak", Lang::Aka),
+    Language::new("sn", Lang::Sna),
     Language::new("cy", Lang::Cym),
 ];
 
