@@ -1,54 +1,67 @@
 //! `ragq config`: shows, checks and documents the settings. Loading and rendering are in [`crate::config`].
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
-use crate::config::{self, Sources, docs, show};
+use crate::config::{self, Environment, Loaded, Sources, docs, show};
 
 /// Exit code of a wrong configuration (`EX_USAGE` of sysexits).
 const BAD_CONFIGURATION: u8 = 64;
 
 /// What to do with the settings.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Print every setting's value and where it came from; secrets are masked
+    /// Print every setting's value and where it came from; secrets are masked.
     Show {
-        /// As JSON
+        /// Where to read from.
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Check all settings and name everything that is wrong
-    Check,
-    /// Print the reference of all settings as Markdown
+    /// Check all settings and name everything that is wrong.
+    Check {
+        /// Where to read from.
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Print the reference of all settings as Markdown.
     Docs,
 }
 
-/// Does it; what was asked for goes to standard output, problems to standard error.
-pub fn run(command: &ConfigCommand, sources: &Sources) -> ExitCode {
-    match command {
-        ConfigCommand::Docs => print(&docs::markdown()),
-        ConfigCommand::Check => with_settings(sources, |loaded| {
-            for notice in &loaded.notices {
-                complain(&format!("note: {notice}"));
-            }
-            print("ok\n")
-        }),
-        ConfigCommand::Show { json: false } => with_settings(sources, |loaded| print(&show::text(loaded))),
-        ConfigCommand::Show { json: true } => {
-            with_settings(sources, |loaded| print(&format!("{:#}\n", show::json(loaded))))
-        }
-    }
+/// Names the configuration file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfigFile {
+    /// Configuration file [default: `RAGQ_CONFIG`, else ragq.toml if it is there].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
-fn with_settings(sources: &Sources, done: impl FnOnce(&config::Loaded) -> ExitCode) -> ExitCode {
-    match config::load(sources) {
-        Ok(loaded) => done(&loaded),
-        Err(problems) => {
+/// Does it; what was asked for goes to standard output, problems to standard error.
+pub fn run(command: ConfigCommand, environment: Environment) -> ExitCode {
+    let load = |file: ConfigFile| {
+        let sources = Sources { config_file: file.config, ..Sources::new(environment) };
+        config::load(&sources).map_err(|problems| {
             complain(&problems.to_string());
             ExitCode::from(BAD_CONFIGURATION)
-        }
+        })
+    };
+    let outcome = match command {
+        ConfigCommand::Docs => Ok(docs::markdown()),
+        ConfigCommand::Check { file } => load(file).map(|loaded| checked(&loaded)),
+        ConfigCommand::Show { file, json: false } => load(file).map(|loaded| show::text(&loaded)),
+        ConfigCommand::Show { file, json: true } => load(file).map(|loaded| format!("{:#}\n", show::json(&loaded))),
+    };
+    outcome.map_or_else(|exit| exit, |text| print(&text))
+}
+
+fn checked(loaded: &Loaded) -> String {
+    for notice in &loaded.notices {
+        complain(&format!("note: {notice}"));
     }
+    "ok\n".to_owned()
 }
 
 /// A reader that has gone (`ragq config show | head -1`) is no reason for a panic.
