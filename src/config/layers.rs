@@ -16,6 +16,7 @@ use super::{
     catalog::{self, Setting},
     environment::Environment,
     problem::{Origin, Problem},
+    secret::MASK,
     settings::{SECTIONS, Settings},
 };
 
@@ -58,6 +59,13 @@ impl Layers {
 
     /// Takes the value if the setting, alone on top of the defaults, can have it.
     fn take(&mut self, setting: &'static Setting, origin: Origin, value: Value, given: &str) {
+        if setting.secret && value == MASK {
+            return self.refuse(
+                setting,
+                &origin,
+                "is what stands for a secret when settings are shown, not the secret",
+            );
+        }
         let mut alone = catalog::defaults();
         alone[setting.section][setting.key] = value.clone();
         if setting.shape.admits(&value) && serde_json::from_value::<Settings>(alone).is_ok() {

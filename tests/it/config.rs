@@ -300,6 +300,12 @@ fn a_secret_can_be_given_as_a_file_but_not_twice() {
 }
 
 #[test]
+fn a_mask_copied_from_what_was_shown_is_no_secret() {
+    let problem = case([]).file("ragq.toml", "[model]\napi_key = '***'").problem();
+    assert!(problem.starts_with("ragq.toml: model.api_key: is what stands for a secret"), "{problem}");
+}
+
+#[test]
 fn no_secret_is_ever_shown() {
     let secret = "swordfish-0123456789";
     let loaded = case([
