@@ -1,7 +1,14 @@
-//! The settings themselves: one struct per section, the doc comment of a field is its documentation.
+//! The settings themselves: one struct per section, the doc comment of a field is its documentation and its
+//! `range` or `length` is checked and documented with it.
+//!
+//! What involves several settings is in `checks`; where values come from is in `layers`.
+
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
 
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident : $type:ty = $default:expr),* $(,)? }) => {
@@ -14,49 +21,76 @@ macro_rules! section {
                 Self { $($field: $default),* }
             }
         }
+        impl $name {
+            /// The fields' names in the order of their declaration, which a JSON tree does not keep.
+            pub const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+        }
     };
 }
 
-section! {
+macro_rules! sections {
+    ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident : $type:ident),* $(,)? }) => {
+        section! { $(#[$doc])* $name { $($(#[$fdoc])* $field: $type = $type::default()),* } }
+        /// Every section's name with its fields' names, in the order of their declaration.
+        pub const SECTIONS: &[(&str, &[&str])] = &[$((stringify!($field), $type::FIELDS)),*];
+    };
+}
+
+sections! {
     /// All settings.
     Settings {
         /// The HTTP API.
-        api: Api = Api::default(),
+        api: Api,
         /// The durable queue.
-        queue: Queue = Queue::default(),
+        queue: Queue,
+        /// Where jobs and documents are kept.
+        store: Store,
         /// The workers.
-        worker: Worker = Worker::default(),
+        worker: Worker,
         /// Taking in documents.
-        ingest: Ingest = Ingest::default(),
+        ingest: Ingest,
+        /// The passage index.
+        index: Index,
         /// Finding passages.
-        retrieval: Retrieval = Retrieval::default(),
+        retrieval: Retrieval,
         /// The model that answers.
-        model: Model = Model::default(),
+        model: Model,
         /// The model that embeds.
-        embedding: Embedding = Embedding::default(),
+        embedding: Embedding,
+        /// The commands that talk to a running ragq.
+        client: Client,
         /// Logs.
-        log: Log = Log::default(),
+        log: Log,
+        /// Traces.
+        trace: Trace,
     }
 }
 
 section! {
     /// The HTTP API.
     Api {
-        /// Address to listen on.
+        /// Address to listen on: an IP address and port, `localhost:PORT`, or `:PORT` for all addresses.
+        #[schemars(length(min = 1))]
         listen: String = "127.0.0.1:8080".into(),
-        /// API keys as `name:key,...`; the name is the tenant. Empty: no keys, one tenant `default`.
-        keys: String = String::new(),
-        /// Token of the admin routes; none: every admin route answers 401. Standard name: `RAGQ_ADMIN_TOKEN`.
-        admin_token: Option<String> = None,
+        /// API keys as `name:key,...` (or one a line); the name is the tenant, a key has at least 16 characters.
+        /// Empty: no keys, one tenant `default`.
+        keys: Secret = Secret::default(),
+        /// Token of the admin routes; none: every admin route answers 401.
+        #[schemars(length(min = 1))]
+        admin_token: Option<Secret> = None,
         /// Requests a minute that each key may submit; none: unlimited.
+        #[schemars(range(min = 1))]
         rate_per_minute: Option<u32> = None,
-        /// Allow listening beyond loopback without keys.
+        /// Whether listening beyond loopback is allowed without keys.
         allow_anonymous: bool = false,
         /// Largest request body, in bytes.
+        #[schemars(range(min = 1024, max = 1_073_741_824))]
         max_body_bytes: u64 = 32 * 1024 * 1024,
         /// Longest question, in characters.
+        #[schemars(range(min = 1, max = 1_000_000))]
         max_query_chars: usize = 16_000,
         /// Longest long poll, in milliseconds.
+        #[schemars(range(max = 60_000))]
         max_wait_ms: u64 = 30_000,
     }
 }
@@ -65,23 +99,44 @@ section! {
     /// The durable queue.
     Queue {
         /// Jobs that may wait before submits are refused.
+        #[schemars(range(min = 1, max = 1_000_000_000))]
         max_jobs: u64 = 1_000_000,
         /// Bytes of payloads and uploads that may wait before submits are refused.
+        #[schemars(range(min = 1_048_576, max = 1_125_899_906_842_624_u64))]
         max_bytes: u64 = 1024 * 1024 * 1024,
         /// Attempts of a job, unless the request says otherwise.
+        #[schemars(range(min = 1, max = 100))]
         max_attempts: u32 = 5,
         /// How long a worker may be silent before its jobs are taken back, in milliseconds.
+        #[schemars(range(min = 100, max = 3_600_000))]
         lease_ms: u64 = 15_000,
         /// Lost leases before a job is dead as poison.
+        #[schemars(range(min = 1, max = 100))]
         max_lost_leases: u32 = 3,
         /// First wait before a retry, in milliseconds; doubles from there, with full jitter.
+        #[schemars(range(min = 1, max = 86_400_000))]
         backoff_base_ms: u64 = 1_000,
         /// Longest wait before a retry, in milliseconds.
+        #[schemars(range(min = 1, max = 86_400_000))]
         backoff_cap_ms: u64 = 60_000,
         /// How long completed and cancelled jobs are kept, in seconds.
+        #[schemars(range(min = 1, max = 315_360_000))]
         completed_retention_s: u64 = 24 * 3600,
         /// How long dead letters are kept, in seconds.
+        #[schemars(range(min = 1, max = 315_360_000))]
         dead_retention_s: u64 = 14 * 24 * 3600,
+    }
+}
+
+section! {
+    /// Where jobs and documents are kept.
+    Store {
+        /// Folder of the embedded stores; made if it is not there.
+        #[schemars(length(min = 1))]
+        data_dir: PathBuf = PathBuf::from("./data"),
+        /// Redis or Valkey to keep the queue in; none: the embedded job store. Not in this version: refused.
+        #[schemars(length(min = 1))]
+        redis_url: Option<Secret> = None,
     }
 }
 
@@ -89,16 +144,22 @@ section! {
     /// The workers.
     Worker {
         /// Questions worked on at a time.
+        #[schemars(range(min = 1, max = 10_000))]
         chat_slots: u32 = 64,
         /// Documents taken in at a time; 0: as many as there are cores.
+        #[schemars(range(max = 1_024))]
         ingest_slots: u32 = 0,
-        /// How often a worker says that it lives, in milliseconds.
+        /// How often a worker says that it lives, in milliseconds; at most a third of `queue.lease_ms`.
+        #[schemars(range(min = 10, max = 3_600_000))]
         heartbeat_ms: u64 = 3_000,
         /// Longest attempt at a question, in milliseconds.
+        #[schemars(range(min = 1, max = 86_400_000))]
         chat_timeout_ms: u64 = 300_000,
         /// Longest attempt at a document, in milliseconds.
+        #[schemars(range(min = 1, max = 86_400_000))]
         ingest_timeout_ms: u64 = 900_000,
         /// How long running jobs may go on after the order to stop, in milliseconds.
+        #[schemars(range(min = 1, max = 3_600_000))]
         grace_ms: u64 = 25_000,
     }
 }
@@ -107,13 +168,29 @@ section! {
     /// Taking in documents.
     Ingest {
         /// Aimed size of a chunk, in characters.
+        #[schemars(range(min = 200, max = 8_000))]
         chunk_chars: usize = 1_200,
         /// Largest text taken out of one document, in bytes.
+        #[schemars(range(min = 1_024, max = 1_073_741_824))]
         max_text_bytes: u64 = 64 * 1024 * 1024,
         /// Longest time to read one document, in milliseconds.
+        #[schemars(range(min = 1, max = 86_400_000))]
         parser_timeout_ms: u64 = 60_000,
         /// Most memory to read one document with, in bytes.
+        #[schemars(range(min = 67_108_864, max = 1_099_511_627_776_u64))]
         parser_memory_bytes: u64 = 1024 * 1024 * 1024,
+    }
+}
+
+section! {
+    /// The passage index.
+    Index {
+        /// Address of Qdrant's gRPC port; none: the embedded index. Not in this version: refused.
+        #[schemars(length(min = 1))]
+        qdrant_url: Option<String> = None,
+        /// Qdrant's API key. Not in this version: refused.
+        #[schemars(length(min = 1))]
+        qdrant_api_key: Option<Secret> = None,
     }
 }
 
@@ -121,10 +198,13 @@ section! {
     /// Finding passages.
     Retrieval {
         /// Passages given to the model, unless the request says otherwise.
+        #[schemars(range(min = 1, max = 50))]
         top_k: usize = 8,
         /// Most tokens of passages in a prompt (estimated).
+        #[schemars(range(min = 100, max = 1_000_000))]
         context_tokens: usize = 6_000,
         /// Earlier turns of a conversation that go into the prompt.
+        #[schemars(range(max = 100))]
         history_turns: usize = 4,
     }
 }
@@ -132,23 +212,32 @@ section! {
 section! {
     /// The model that answers.
     Model {
-        /// Base address of an OpenAI-compatible API. Standard name: `OPENAI_BASE_URL`.
+        /// Base address of an OpenAI-compatible API, usually ending in `/v1`; none: that of `OpenAI`, if there is a key.
+        #[schemars(length(min = 1))]
         base_url: Option<String> = None,
-        /// Key of that API; none: no Authorization header. Standard name: `OPENAI_API_KEY`.
-        api_key: Option<String> = None,
+        /// Key of that API; none: no Authorization header.
+        #[schemars(length(min = 1))]
+        api_key: Option<Secret> = None,
         /// Name of the model.
+        #[schemars(length(min = 1))]
         name: String = "gpt-4o-mini".into(),
         /// Most tokens of an answer.
+        #[schemars(range(min = 1, max = 1_000_000))]
         max_tokens: u32 = 1_024,
         /// Sampling temperature; none: the provider's default.
+        #[schemars(range(min = 0.0, max = 2.0))]
         temperature: Option<f32> = None,
-        /// Longest time to connect, in milliseconds.
+        /// Longest time to connect, in milliseconds; at most the wait for the first token.
+        #[schemars(range(min = 1, max = 86_400_000))]
         connect_timeout_ms: u64 = 5_000,
-        /// Longest wait for the first token, in milliseconds.
+        /// Longest wait for the first token, in milliseconds; at most the whole call.
+        #[schemars(range(min = 1, max = 86_400_000))]
         first_token_timeout_ms: u64 = 60_000,
-        /// Longest silence between tokens, in milliseconds.
+        /// Longest silence between tokens, in milliseconds; at most the whole call.
+        #[schemars(range(min = 1, max = 86_400_000))]
         idle_timeout_ms: u64 = 30_000,
-        /// Longest whole call, in milliseconds.
+        /// Longest whole call, in milliseconds; less than `worker.chat_timeout_ms`.
+        #[schemars(range(min = 1, max = 86_400_000))]
         call_timeout_ms: u64 = 240_000,
     }
 }
@@ -157,21 +246,46 @@ section! {
     /// The model that embeds.
     Embedding {
         /// Name of the embedding model; none: lexical retrieval only.
+        #[schemars(length(min = 1))]
         model: Option<String> = None,
         /// Texts per call when taking in documents.
+        #[schemars(range(min = 1, max = 2_048))]
         batch: usize = 64,
         /// Longest call, in milliseconds.
+        #[schemars(range(min = 1, max = 86_400_000))]
         timeout_ms: u64 = 30_000,
+    }
+}
+
+section! {
+    /// The commands that talk to a running ragq.
+    Client {
+        /// Address of the API that `ragq ask`, `ragq ingest` and the operator's commands talk to.
+        #[schemars(length(min = 1))]
+        url: String = "http://127.0.0.1:8080".into(),
+        /// API key these commands send; none: no Authorization header.
+        #[schemars(length(min = 1))]
+        api_key: Option<Secret> = None,
     }
 }
 
 section! {
     /// Logs.
     Log {
-        /// `pretty` or `json`.
+        /// How logs are written: `pretty` for people, `json` for one object a line.
         format: LogFormat = LogFormat::Pretty,
-        /// What is logged, in the syntax of `RUST_LOG`, which is the standard name.
+        /// What is logged, in the syntax of tracing's `EnvFilter`.
+        #[schemars(length(min = 1))]
         filter: String = "info".into(),
+    }
+}
+
+section! {
+    /// Traces.
+    Trace {
+        /// OpenTelemetry collector to send traces to. Not in this version: taken note of at start, nothing is sent.
+        #[schemars(length(min = 1))]
+        otlp_endpoint: Option<String> = None,
     }
 }
 

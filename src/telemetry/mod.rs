@@ -1,1 +1,3 @@
-//! To be written.
+//! What ragq tells about itself while it runs: logs.
+
+pub mod logs;

@@ -1,0 +1,224 @@
+//! Rules that one value's shape can't say: between settings, and about texts that stand for something.
+//!
+//! A rule that involves a value already refused is left out: it would blame what is right. Limits of single
+//! numbers are at their fields in [`settings`](super::settings).
+
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    Purpose,
+    problem::{Origin, Origins, Problem},
+    secret::Secret,
+    settings::Settings,
+};
+
+/// What the rules found.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub problems: Vec<Problem>,
+    pub notices: Vec<Problem>,
+}
+
+/// Judges the settings by every rule that applies.
+pub(super) fn check(settings: &Settings, origins: &Origins, spoiled: &[&str], purpose: Purpose) -> Findings {
+    let mut rules = Rules { settings, origins, spoiled, found: Findings::default() };
+    rules.client();
+    if purpose == Purpose::Serve {
+        rules.later_versions();
+        rules.api();
+        rules.queue_and_workers();
+        rules.ingestion_and_retrieval();
+        rules.models();
+    }
+    rules.found
+}
+
+struct Rules<'a> {
+    settings: &'a Settings,
+    origins: &'a Origins,
+    spoiled: &'a [&'a str],
+    found: Findings,
+}
+
+impl Rules<'_> {
+    /// The rule's message as a problem of the first of `paths` that somebody set; none if one is spoiled.
+    fn problem(&self, paths: &[&str], message: impl Into<String>) -> Option<Problem> {
+        if paths.iter().any(|path| self.spoiled.contains(path)) {
+            return None;
+        }
+        let given = paths.iter().find(|path| self.origins.of(path) != Origin::Default);
+        let blamed = given.or(paths.first())?;
+        Some(Problem::of(blamed, &self.origins.of(blamed), message))
+    }
+
+    fn require(&mut self, holds: bool, paths: &[&str], message: impl Into<String>) {
+        if !holds {
+            let problem = self.problem(paths, message);
+            self.found.problems.extend(problem);
+        }
+    }
+
+    fn note(&mut self, applies: bool, paths: &[&str], message: impl Into<String>) {
+        if applies {
+            let notice = self.problem(paths, message);
+            self.found.notices.extend(notice);
+        }
+    }
+
+    /// `short` must not be longer than `long` (or, if `strictly`, must be shorter), both in milliseconds.
+    fn order(&mut self, short: (&str, u64), long: (&str, u64), strictly: bool) {
+        let holds = short.1 < long.1 || (!strictly && short.1 == long.1);
+        let relation = if strictly { "less than" } else { "at most" };
+        let message = format!("{} ({}) must be {relation} {} ({})", short.0, short.1, long.0, long.1);
+        self.require(holds, &[short.0, long.0], message);
+    }
+
+    fn url(&mut self, path: &str, url: &str) {
+        if let Err(why) = http_url(url) {
+            self.require(false, &[path], why);
+        }
+    }
+
+    fn token(&mut self, path: &str, token: Option<&Secret>) {
+        let holds = token.is_none_or(|token| super::keys::is_token(token.expose()));
+        self.require(holds, &[path], "must be printable ASCII without spaces or line breaks");
+    }
+
+    fn client(&mut self) {
+        let settings = self.settings;
+        self.url("client.url", &settings.client.url);
+        self.token("client.api_key", settings.client.api_key.as_ref());
+        if let Err(error) = EnvFilter::builder().parse(&settings.log.filter) {
+            self.require(false, &["log.filter"], format!("is no log filter ({error}); allowed: info, ragq=debug,warn"));
+        }
+    }
+
+    fn later_versions(&mut self) {
+        let Settings { store, index, trace, .. } = self.settings;
+        self.require(
+            store.redis_url.is_none(),
+            &["store.redis_url"],
+            "the Redis job store is not in this version; unset it to use the embedded one",
+        );
+        let message = "the Qdrant index is not in this version; unset it to use the embedded one";
+        self.require(index.qdrant_url.is_none(), &["index.qdrant_url"], message);
+        self.require(index.qdrant_api_key.is_none(), &["index.qdrant_api_key"], message);
+        // Platforms set this one for every program: no reason not to start.
+        self.note(trace.otlp_endpoint.is_some(), &["trace.otlp_endpoint"], "traces are not sent in this version");
+    }
+
+    fn api(&mut self) {
+        let Settings { api, queue, .. } = self.settings;
+        let keys = self.settings.api_keys();
+        let keyless = keys.as_ref().is_ok_and(Vec::is_empty);
+        if let Err(problem) = keys {
+            self.require(false, &["api.keys"], problem.message);
+        }
+        self.token("api.admin_token", api.admin_token.as_ref());
+        match api.listen_address() {
+            None => {
+                let message = format!("must be ADDRESS:PORT, localhost:PORT or :PORT, not {:?}", api.listen);
+                self.require(false, &["api.listen"], message);
+            }
+            Some(address) => self.require(
+                address.ip().is_loopback() || !keyless || api.allow_anonymous,
+                &["api.listen", "api.keys", "api.allow_anonymous"],
+                format!(
+                    "{address} is open to other machines and there are no API keys: \
+                     set RAGQ_API__KEYS=name:key, or RAGQ_API__ALLOW_ANONYMOUS=true to let everyone in"
+                ),
+            ),
+        }
+        let message = format!(
+            "api.max_body_bytes ({}) must be at most queue.max_bytes ({})",
+            api.max_body_bytes, queue.max_bytes
+        );
+        self.require(api.max_body_bytes <= queue.max_bytes, &["api.max_body_bytes", "queue.max_bytes"], message);
+    }
+
+    fn queue_and_workers(&mut self) {
+        let Settings { queue, worker, ingest, .. } = self.settings;
+        // Two beats may be lost on the way before a lease is.
+        self.require(
+            worker.heartbeat_ms.saturating_mul(3) <= queue.lease_ms,
+            &["worker.heartbeat_ms", "queue.lease_ms"],
+            format!(
+                "worker.heartbeat_ms ({}) must be at most a third of queue.lease_ms ({})",
+                worker.heartbeat_ms, queue.lease_ms
+            ),
+        );
+        let message = "below 1000 a busy machine loses leases of living workers";
+        self.note(queue.lease_ms < 1_000, &["queue.lease_ms"], message);
+        let (base, cap) = (queue.backoff_base_ms, queue.backoff_cap_ms);
+        self.order(("queue.backoff_base_ms", base), ("queue.backoff_cap_ms", cap), false);
+        let (parser, attempt) = (ingest.parser_timeout_ms, worker.ingest_timeout_ms);
+        self.order(("ingest.parser_timeout_ms", parser), ("worker.ingest_timeout_ms", attempt), true);
+    }
+
+    fn ingestion_and_retrieval(&mut self) {
+        let Settings { ingest, retrieval, .. } = self.settings;
+        // A token of English prose is about four characters.
+        self.require(
+            retrieval.context_tokens.saturating_mul(4) >= ingest.chunk_chars,
+            &["retrieval.context_tokens", "ingest.chunk_chars"],
+            format!(
+                "retrieval.context_tokens ({}) must hold a chunk of ingest.chunk_chars ({}): \
+                 at least one token per four characters",
+                retrieval.context_tokens, ingest.chunk_chars
+            ),
+        );
+    }
+
+    fn models(&mut self) {
+        let Settings { model, embedding, worker, .. } = self.settings;
+        if let Some(url) = &model.base_url {
+            self.url("model.base_url", url);
+        }
+        self.token("model.api_key", model.api_key.as_ref());
+        let call = ("model.call_timeout_ms", model.call_timeout_ms);
+        let first_token = ("model.first_token_timeout_ms", model.first_token_timeout_ms);
+        self.order(("model.connect_timeout_ms", model.connect_timeout_ms), first_token, false);
+        self.order(first_token, call, false);
+        self.order(("model.idle_timeout_ms", model.idle_timeout_ms), call, false);
+        self.order(call, ("worker.chat_timeout_ms", worker.chat_timeout_ms), true);
+        self.require(
+            embedding.model.is_none() || model.base_url.is_some() || model.api_key.is_some(),
+            &["embedding.model", "model.base_url", "model.api_key"],
+            "needs a provider: set OPENAI_API_KEY or OPENAI_BASE_URL, or unset it for lexical retrieval",
+        );
+    }
+}
+
+/// Why the text is not an address that paths can be added to. The text itself is not shown: it may hold a password.
+fn http_url(text: &str) -> Result<(), String> {
+    let url = reqwest::Url::parse(text).map_err(|error| format!("must be an http or https URL ({error})"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("must be an http or https URL, not {}:", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user or password: there is a setting for the key".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must end with its path: paths are added to it".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_http_addresses_are_taken() {
+        for good in ["http://127.0.0.1:8080", "https://api.example.com/v1", "http://[::1]:11434/v1/"] {
+            assert_eq!(http_url(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["", "localhost:8080", "ftp://example.com", "http://", "http://a:99999", "http://a/v1?x=1", "http://a/#b"]
+        {
+            assert!(http_url(bad).is_err(), "{bad}");
+        }
+        let message = http_url("http://user:swordfish@example.com").unwrap_err();
+        assert!(!message.contains("swordfish"), "{message}");
+    }
+}

@@ -1,0 +1,69 @@
+//! Sets up logging: on standard error, for people or as one JSON object a line.
+//!
+//! What is logged is the business of the place that handles an event: a constant lowercase phrase with fields
+//! (`job.id`, `job.attempt`), never a prompt, payload or secret.
+
+use std::io::IsTerminal as _;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, util::SubscriberInitExt as _};
+
+use crate::config::settings::{Log, LogFormat};
+
+/// Libraries that say at `info` what helps nobody but their authors.
+const NOISY: &str =
+    "apalis=warn,apalis_core=warn,h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rusqlite=warn,tower=warn";
+
+/// Starts logging for the whole process; a second call changes nothing. Fails if the filter can't be read.
+pub fn init(log: &Log) -> Result<(), ParseError> {
+    let builder = fmt().with_env_filter(filter(&log.filter)?).with_writer(std::io::stderr);
+    // By default there is colour unless NO_COLOR says otherwise; in a file or pipe there is never any.
+    let builder = if std::io::stderr().is_terminal() { builder } else { builder.with_ansi(false) };
+    // An error only says that there is a logger already.
+    let _already_set = match log.format {
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).finish().try_init(),
+        LogFormat::Pretty => builder.finish().try_init(),
+    };
+    Ok(())
+}
+
+/// The filter as configured, with noisy libraries at `warn` unless it names them or lets less through anyway.
+fn filter(text: &str) -> Result<EnvFilter, ParseError> {
+    let given = EnvFilter::builder().parse(text)?;
+    match given.max_level_hint() {
+        Some(level) if level <= LevelFilter::WARN => Ok(given),
+        // Of two directives for one target the later one counts.
+        _ => EnvFilter::builder().parse(format!("{NOISY},{text}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn levels(text: &str) -> String {
+        filter(text).unwrap().to_string()
+    }
+
+    #[test]
+    fn noisy_libraries_are_quiet_unless_named() {
+        let directives = levels("info,hyper=debug");
+        assert!(directives.contains("hyper=debug") && !directives.contains("hyper=warn"), "{directives}");
+        assert!(directives.contains("apalis=warn"), "{directives}");
+    }
+
+    #[test]
+    fn a_filter_that_lets_little_through_is_left_alone() {
+        for text in ["off", "error", "warn"] {
+            assert_eq!(levels(text), text);
+        }
+    }
+
+    #[test]
+    fn setting_up_twice_is_harmless_and_a_bad_filter_is_told() {
+        let log = Log { filter: "off".to_owned(), ..Log::default() };
+        init(&log).unwrap();
+        init(&Log { format: LogFormat::Json, ..log.clone() }).unwrap();
+        assert!(init(&Log { filter: "ragq=loud".to_owned(), ..log }).is_err());
+    }
+}
