@@ -1,1 +1,4 @@
-//! To be written.
+//! What follows from a failure: backoff and the decision between retry, deferral and death. Pure.
+
+pub mod backoff;
+pub mod decision;
