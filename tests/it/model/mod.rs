@@ -1,1 +1,7 @@
-//! To be written.
+//! The model adapters: the OpenAI one against the scripted provider, the extractive one on real prose.
+
+mod embedding;
+mod extractive;
+mod failures;
+mod streams;
+mod support;

@@ -1,0 +1,145 @@
+//! `OpenAiModel`: one streamed chat completion per question.
+//!
+//! The request is async-openai's and goes through the same tower stack as its client's calls, but the
+//! reply is taken from the stack as it is. The client's own `create_stream` would read it in a detached
+//! task with an unbounded queue, and write every event it can't read, answers included, to the log.
+
+use std::{sync::Arc, time::Duration};
+
+use async_openai::{
+    config::Config,
+    error::OpenAIError,
+    middleware::HttpRequestFactory,
+    types::chat::{
+        ChatCompletionRequestAssistantMessage, ChatCompletionRequestMessage, ChatCompletionRequestSystemMessage,
+        ChatCompletionRequestUserMessage, ChatCompletionStreamOptions, CreateChatCompletionRequest,
+    },
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use super::{
+    SetupError,
+    dialect::{Dialect, Sent},
+    endpoint::Endpoint,
+    reading::{self, Limits},
+    stack::{self, Stack, without_echo},
+};
+use crate::{
+    config::settings,
+    domain::failure::{Code, Failure},
+    model::{AnswerModel, AnswerRequest, AnswerStream, Message, Role},
+};
+
+/// Answers by the chat completions of an OpenAI-compatible provider.
+pub struct OpenAiModel {
+    http: reqwest::Client,
+    stack: Stack,
+    endpoint: Endpoint,
+    dialect: Dialect,
+    name: String,
+    max_tokens: u32,
+    temperature: Option<f32>,
+    first_token: Duration,
+    idle: Duration,
+    call: Duration,
+}
+
+impl OpenAiModel {
+    /// A model as the settings say; nothing is sent yet.
+    pub fn new(settings: &settings::Model) -> Result<Self, SetupError> {
+        let endpoint = Endpoint::new(settings)?;
+        let http = stack::client(Duration::from_millis(settings.connect_timeout_ms))?;
+        let first_token = Duration::from_millis(settings.first_token_timeout_ms);
+        let call = Duration::from_millis(settings.call_timeout_ms);
+        Ok(Self {
+            stack: stack::stack(http.clone(), first_token.min(call), endpoint.secret()),
+            http,
+            dialect: Dialect::new(endpoint.is_official()),
+            endpoint,
+            name: settings.name.clone(),
+            max_tokens: settings.max_tokens,
+            temperature: settings.temperature,
+            first_token,
+            idle: Duration::from_millis(settings.idle_timeout_ms),
+            call,
+        })
+    }
+
+    fn body(&self, messages: &[Message], sent: Sent) -> Result<Bytes, Failure> {
+        let mut request = CreateChatCompletionRequest {
+            model: self.name.clone(),
+            messages: messages.iter().map(message).collect(),
+            stream: Some(true),
+            stream_options: sent
+                .stream_options
+                .then_some(ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None }),
+            temperature: self.temperature,
+            ..CreateChatCompletionRequest::default()
+        };
+        if sent.max_completion_tokens {
+            request.max_completion_tokens = Some(self.max_tokens);
+        } else {
+            // The only name that many compatible servers know.
+            #[expect(deprecated, reason = "deprecated by OpenAI, not by others")]
+            {
+                request.max_tokens = Some(self.max_tokens);
+            }
+        }
+        serde_json::to_vec(&request).map(Bytes::from).map_err(|error| {
+            Failure::new(Code::Unknown, "the request to the provider could not be written").with_source(error)
+        })
+    }
+
+    fn request(&self, body: Bytes) -> HttpRequestFactory {
+        let request = self
+            .http
+            .post(self.endpoint.url("/chat/completions"))
+            .query(&self.endpoint.query())
+            .headers(self.endpoint.headers())
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "text/event-stream")
+            .body(body);
+        HttpRequestFactory::new(move || {
+            let request = request.try_clone().ok_or_else(|| OpenAIError::InvalidArgument("not repeatable".into()));
+            async move { Ok(request?.build()?) }
+        })
+    }
+}
+
+fn message(message: &Message) -> ChatCompletionRequestMessage {
+    let content = message.content.as_str();
+    match message.role {
+        Role::System => ChatCompletionRequestSystemMessage::from(content).into(),
+        Role::User => ChatCompletionRequestUserMessage::from(content).into(),
+        Role::Assistant => ChatCompletionRequestAssistantMessage::from(content).into(),
+    }
+}
+
+#[async_trait]
+impl AnswerModel for OpenAiModel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn answer(&self, request: AnswerRequest) -> Result<AnswerStream, Failure> {
+        let sent = Sent {
+            stream_options: self.dialect.stream_options(),
+            max_completion_tokens: self.dialect.max_completion_tokens(),
+        };
+        let limits = Limits { began: Instant::now(), first_token: self.first_token, idle: self.idle, call: self.call };
+        let factory = self.request(self.body(&request.messages, sent)?);
+        let prompt: Arc<[Message]> = request.messages.into();
+        let clean = move |failure| without_echo(failure, prompt.iter().map(|message| message.content.as_str()));
+        let reply = self.stack.clone().oneshot(factory).await;
+        let answer = reply.and_then(|reply| reading::answer(reply, limits, &self.name, self.endpoint.secret()));
+        match answer {
+            Ok(parts) => Ok(parts.map(move |part| part.map_err(&clean)).boxed()),
+            Err(failure) => Err(clean(self.dialect.learn(failure, sent))),
+        }
+    }
+}

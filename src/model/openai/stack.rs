@@ -1,0 +1,202 @@
+//! What happens around every call to the provider, as one list of tower layers.
+//!
+//! From the outside in:
+//!
+//! 1. *(rate admission, then concurrency, then the circuit breaker go here: outside the timeout, so that
+//!    waiting for a turn is not held against the provider)*
+//! 2. the timeout until the reply has begun: until its headers, or until the whole body if it is an error;
+//! 3. the judge: a reply that is no success becomes a [`Failure`], so that everything outside it, and
+//!    async-openai itself, which logs the bodies of errors, sees a code and never a body;
+//! 4. the transport: one request, with a timeout for connecting, no redirects, and no retry anywhere. The
+//!    job retries, nobody else.
+//!
+//! What can go wrong after the reply has begun is `reading`'s.
+
+use std::time::Duration;
+
+use async_openai::{
+    error::OpenAIError,
+    middleware::{HttpRequestFactory, ReqwestService},
+};
+use http::HeaderMap;
+use reqwest::Response;
+use tower::{BoxError, ServiceBuilder, timeout::TimeoutLayer, timeout::error::Elapsed, util::BoxCloneSyncService};
+
+use super::{
+    SetupError, classify,
+    error_body::ErrorBody,
+    retry_after,
+    wording::{self, presentable},
+};
+use crate::domain::failure::{Code, Failure};
+
+/// How calls to the provider go out.
+pub(super) type Stack = BoxCloneSyncService<HttpRequestFactory, Response, Failure>;
+
+/// So much of an error's body is read; the words that matter stand at its beginning.
+const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// The stack: `begin` is the time within which the reply must have begun, `key` what is masked in it.
+pub(super) fn stack(http: reqwest::Client, begin: Duration, key: &str) -> Stack {
+    let key = key.to_owned();
+    let service = ServiceBuilder::new()
+        .map_err(move |error: BoxError| timed_out_or(error, begin))
+        .layer(TimeoutLayer::new(begin))
+        .and_then(move |response| judge(response, key.clone()))
+        .map_err(|error: OpenAIError| of_client(error))
+        .service(ReqwestService::new(http));
+    BoxCloneSyncService::new(service)
+}
+
+/// The HTTP client at the bottom of the stack.
+pub(super) fn client(connect_timeout: Duration) -> Result<reqwest::Client, SetupError> {
+    reqwest::Client::builder()
+        .connect_timeout(connect_timeout)
+        .tcp_keepalive(Duration::from_secs(30))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .build()
+        .map_err(SetupError::Http)
+}
+
+impl From<Failure> for OpenAIError {
+    fn from(failure: Failure) -> Self {
+        Self::Boxed(Box::new(failure))
+    }
+}
+
+/// What async-openai's client came back with; a failure of the stack comes back as it was.
+pub(super) fn of_client(error: OpenAIError) -> Failure {
+    match error {
+        OpenAIError::Boxed(error) => match error.downcast::<Failure>() {
+            Ok(failure) => *failure,
+            Err(error) => Failure::new(Code::Unknown, "the call to the provider failed").with_source(error),
+        },
+        OpenAIError::Reqwest(error) => of_transport(error, false),
+        OpenAIError::JSONDeserialize(error, _body) => garbled("its JSON could not be read").with_source(error),
+        // The stack lets no error body through, and only streams of its own reading.
+        OpenAIError::ApiError(_) | OpenAIError::StreamError(_) => garbled("it was no reply to the request"),
+        OpenAIError::InvalidArgument(_) | OpenAIError::FileSaveError(_) | OpenAIError::FileReadError(_) => {
+            Failure::new(Code::Unknown, "the request to the provider could not be built")
+        }
+    }
+}
+
+/// An error below HTTP; the address is left out of it, for it may hold a password.
+pub(super) fn of_transport(error: reqwest::Error, began: bool) -> Failure {
+    let code = classify::transport(&error, began);
+    let message = match code {
+        Code::StreamCut => "the provider's reply broke off before its end",
+        Code::ProviderGarbled => "the provider's reply was not HTTP",
+        Code::ProviderTimeout => "the provider did not reply in time",
+        _ if error.is_connect() && error.is_timeout() => "connecting to the provider took too long",
+        _ if error.is_connect() => "the provider can't be reached",
+        _ => "the connection to the provider was lost before it replied",
+    };
+    Failure::new(code, message).with_source(error.without_url())
+}
+
+/// A reply that is not what the protocol says; `what` completes "the provider's reply was garbled: ".
+pub(super) fn garbled(what: &str) -> Failure {
+    Failure::new(Code::ProviderGarbled, format!("the provider's reply was garbled: {what}"))
+}
+
+fn timed_out_or(error: BoxError, begin: Duration) -> Failure {
+    match error.downcast::<Failure>() {
+        Ok(failure) => *failure,
+        Err(error) if error.is::<Elapsed>() => {
+            Failure::new(Code::ProviderTimeout, format!("the provider did not reply within {begin:?}"))
+        }
+        Err(error) => Failure::new(Code::Unknown, "the call to the provider failed").with_source(error),
+    }
+}
+
+async fn judge(mut response: Response, key: String) -> Result<Response, Failure> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let mut body = Vec::new();
+    // An error whose body breaks off is still that error.
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() >= MAX_ERROR_BODY {
+            break;
+        }
+    }
+    body.truncate(MAX_ERROR_BODY);
+    Err(of_error_body(Some(response.status()), response.headers(), ErrorBody::of(&body), &key))
+}
+
+/// What a provider said of an error, kept behind the failure for `dialect` and for logs.
+#[derive(Debug, thiserror::Error)]
+#[error("{said} (type {kind:?}, code {code:?}, param {param:?})")]
+pub(super) struct Said {
+    said: String,
+    kind: Option<String>,
+    code: Option<String>,
+    param: Option<String>,
+}
+
+impl Said {
+    /// Whether the error is that the provider does not take the request's field `field` at all, as against
+    /// its value.
+    pub(super) fn refuses(&self, field: &str) -> bool {
+        const SAYS: [&str; 7] =
+            ["unsupported", "not supported", "unknown", "unrecognized", "unexpected", "extra", "not permitted"];
+        let said = self.said.to_lowercase();
+        let code = self.code.as_deref().unwrap_or_default().to_lowercase();
+        (self.param.as_deref() == Some(field) || said.contains(field))
+            && SAYS.iter().any(|words| said.contains(words) || code.starts_with(words))
+    }
+}
+
+/// The failure that an error's description makes; no status for an error inside a stream.
+pub(super) fn of_error_body(
+    status: Option<reqwest::StatusCode>,
+    headers: &HeaderMap,
+    body: ErrorBody,
+    key: &str,
+) -> Failure {
+    let code = classify::reply(status.map(|status| status.as_u16()), &body);
+    let shown = |text: Option<String>| text.map(|text| presentable(&text, key));
+    let said = Said {
+        said: shown(body.message).unwrap_or_default(),
+        kind: shown(body.kind),
+        code: shown(body.code),
+        param: shown(body.param),
+    };
+    let mut message = match status.filter(|status| !status.is_success()) {
+        Some(status) => format!("the provider answered {status}"),
+        None => "the provider broke off with an error".to_owned(),
+    };
+    if body.html {
+        message.push_str(" with a page instead of JSON");
+    } else if !said.said.is_empty() {
+        message.push_str(": ");
+        message.push_str(&said.said);
+    }
+    if let Some(hint) = hint(code) {
+        message.push_str(hint);
+    }
+    let wait = retry_after::asked(headers)
+        .or_else(|| (code == Code::RateLimited).then(|| retry_after::reset(headers)).flatten());
+    Failure::new(code, message).with_retry_after(wait).with_source(said)
+}
+
+const fn hint(code: Code) -> Option<&'static str> {
+    match code {
+        Code::ProviderUnauthorized => Some(" (check OPENAI_API_KEY)"),
+        Code::ModelNotFound => Some(" (check the model's name and OPENAI_BASE_URL)"),
+        Code::QuotaExhausted => Some(" (the account has no quota left)"),
+        _ => None,
+    }
+}
+
+/// `failure` without what its message repeats of `sent`.
+pub(super) fn without_echo<'a>(mut failure: Failure, sent: impl IntoIterator<Item = &'a str> + Clone) -> Failure {
+    failure.message = wording::without_echo(&failure.message, sent.clone());
+    if let Some(said) = failure.source.as_mut().and_then(|source| source.downcast_mut::<Said>()) {
+        said.said = wording::without_echo(&said.said, sent);
+    }
+    failure
+}

@@ -1,0 +1,1 @@
+//! The extractive model on real prose.

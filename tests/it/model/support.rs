@@ -1,0 +1,97 @@
+//! Requests, settings with short timeouts, and collecting an answer.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use futures::TryStreamExt;
+use ragq::{
+    config::settings,
+    domain::{
+        answer::{Passage, Usage},
+        failure::Failure,
+        ids::{Collection, DocumentId},
+    },
+    model::{AnswerModel, AnswerPart, AnswerRequest, Message, Role, openai::OpenAiModel},
+};
+
+use crate::support::provider::ScriptedProvider;
+
+/// The key that must appear nowhere.
+pub const KEY: &str = "sk-test-0123456789abcdef";
+/// A prompt that must appear nowhere.
+pub const PROMPT: &str = "Where does the lighthouse keeper keep his spare lamp oil in winter?";
+
+/// A whole answer.
+#[derive(Debug, PartialEq)]
+pub struct Answered {
+    pub text: String,
+    pub deltas: usize,
+    pub model: String,
+    pub usage: Usage,
+    pub truncated: bool,
+}
+
+/// Settings with timeouts that a test can wait for.
+pub fn settings(base_url: &str) -> settings::Model {
+    settings::Model {
+        base_url: Some(base_url.into()),
+        api_key: Some(KEY.into()),
+        name: "asked-1".into(),
+        connect_timeout_ms: 2_000,
+        first_token_timeout_ms: 1_000,
+        idle_timeout_ms: 1_000,
+        call_timeout_ms: 10_000,
+        ..settings::Model::default()
+    }
+}
+
+pub fn model_of(provider: &ScriptedProvider) -> OpenAiModel {
+    OpenAiModel::new(&settings(&provider.base_url())).unwrap()
+}
+
+pub fn passage(text: &str) -> Passage {
+    Passage {
+        document_id: DocumentId::from("doc"),
+        version: 1,
+        title: "Title".into(),
+        source: None,
+        collection: Collection::default(),
+        chunk: 0,
+        headings: Vec::new(),
+        start: 0,
+        end: text.len(),
+        text: text.into(),
+        score: 1.0,
+    }
+}
+
+pub fn request() -> AnswerRequest {
+    AnswerRequest {
+        question: PROMPT.into(),
+        passages: vec![passage("The oil is in the cellar.")],
+        messages: vec![
+            Message { role: Role::System, content: "You answer from passages.".into() },
+            Message { role: Role::User, content: "Hello?".into() },
+            Message { role: Role::Assistant, content: "Good evening.".into() },
+            Message { role: Role::User, content: PROMPT.into() },
+        ],
+    }
+}
+
+/// The whole answer to `request`; panics if anything follows its end.
+pub async fn ask_with(model: &dyn AnswerModel, request: AnswerRequest) -> Result<Answered, Failure> {
+    let parts: Vec<AnswerPart> = model.answer(request).await?.try_collect().await?;
+    let mut text = String::new();
+    for (n, part) in parts.iter().enumerate() {
+        match part {
+            AnswerPart::Delta(delta) => text.push_str(delta),
+            AnswerPart::Done { model, usage, truncated } => {
+                assert_eq!(n + 1, parts.len(), "something follows the end");
+                return Ok(Answered { text, deltas: n, model: model.clone(), usage: *usage, truncated: *truncated });
+            }
+        }
+    }
+    panic!("the stream ended without its end: {parts:?}");
+}
+
+pub async fn ask(model: &dyn AnswerModel) -> Result<Answered, Failure> {
+    ask_with(model, request()).await
+}
