@@ -13,6 +13,7 @@ use crate::domain::{
 };
 
 pub mod embedded;
+pub mod fusion;
 
 /// One version of one document, ready to be indexed.
 #[derive(Clone, Debug)]

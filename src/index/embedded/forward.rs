@@ -1,0 +1,206 @@
+//! The terms of a part of a document as they are stored: what the inverted lists are rebuilt from.
+//!
+//! Format, all numbers as LEB128 varints: count of chunks, then each chunk's length in words; count of terms,
+//! then each term's length in bytes, bytes, count of chunks, and per chunk its distance from the last and its
+//! weight. A weight counts half words: 2 for each time in the text, 1 for standing in title or headings.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{domain::document::Chunk, text::analysis::Analyzer};
+
+/// Weight of a term each time it stands in a chunk's text.
+const IN_TEXT: u8 = 2;
+/// Weight of a term that stands in the title or the headings: half a word, once, and not counted in the length.
+const IN_TITLE: u8 = 1;
+
+/// One weight as a number of words.
+pub(super) fn words(weight: u8) -> f32 {
+    f32::from(weight) / f32::from(IN_TEXT)
+}
+
+/// Writes the terms of chunks of one document.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    analyzer: Analyzer,
+    title: Vec<String>,
+    headings: HashMap<String, Vec<String>>,
+}
+
+impl Encoder {
+    /// For chunks of a document with this title.
+    pub(super) fn new(analyzer: Analyzer, title: &str) -> Self {
+        Self { analyzer, title: stems(analyzer, title), headings: HashMap::new() }
+    }
+
+    /// The stored form of these chunks' terms.
+    pub(super) fn encode<'c>(&mut self, chunks: impl IntoIterator<Item = &'c Chunk>) -> Vec<u8> {
+        let mut lengths = Vec::new();
+        let mut lists: BTreeMap<String, Vec<(u32, u8)>> = BTreeMap::new();
+        for (number, chunk) in (0..).zip(chunks) {
+            let mut weights: HashMap<String, u8> = HashMap::new();
+            let terms = self.analyzer.terms(&chunk.text);
+            lengths.push(terms.len() as u64);
+            for term in terms {
+                let weight = weights.entry(term.stem).or_default();
+                *weight = weight.saturating_add(IN_TEXT);
+            }
+            for heading in &chunk.headings {
+                if !self.headings.contains_key(heading) {
+                    self.headings.insert(heading.clone(), stems(self.analyzer, heading));
+                }
+            }
+            let mut above: Vec<&String> = self.title.iter().collect();
+            above.extend(chunk.headings.iter().filter_map(|heading| self.headings.get(heading)).flatten());
+            above.sort_unstable();
+            above.dedup();
+            for stem in above {
+                let weight = weights.entry(stem.clone()).or_default();
+                *weight = weight.saturating_add(IN_TITLE);
+            }
+            for (stem, weight) in weights {
+                lists.entry(stem).or_default().push((number, weight));
+            }
+        }
+        write(&lengths, &lists)
+    }
+}
+
+fn stems(analyzer: Analyzer, text: &str) -> Vec<String> {
+    analyzer.terms(text).into_iter().map(|term| term.stem).collect()
+}
+
+fn write(lengths: &[u64], lists: &BTreeMap<String, Vec<(u32, u8)>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_varint(&mut bytes, lengths.len() as u64);
+    lengths.iter().for_each(|length| put_varint(&mut bytes, *length));
+    put_varint(&mut bytes, lists.len() as u64);
+    for (stem, entries) in lists {
+        put_varint(&mut bytes, stem.len() as u64);
+        bytes.extend_from_slice(stem.as_bytes());
+        put_varint(&mut bytes, entries.len() as u64);
+        let mut last = 0;
+        for (number, weight) in entries {
+            put_varint(&mut bytes, u64::from(number - last));
+            bytes.push(*weight);
+            last = *number;
+        }
+    }
+    bytes
+}
+
+/// A part as read back.
+pub(super) struct Part<'b> {
+    /// Each chunk's length in words.
+    pub(super) lengths: Vec<u32>,
+    rest: &'b [u8],
+}
+
+impl<'b> Part<'b> {
+    /// Reads what [`Encoder::encode`] wrote; none if the bytes are damaged.
+    pub(super) fn decode(mut bytes: &'b [u8]) -> Option<Self> {
+        let count = varint(&mut bytes)?;
+        let lengths = (0..count).map(|_| varint(&mut bytes)).collect::<Option<_>>()?;
+        Some(Self { lengths, rest: bytes })
+    }
+
+    /// The lengths' sum.
+    pub(super) fn total_length(&self) -> u64 {
+        self.lengths.iter().map(|length| u64::from(*length)).sum()
+    }
+
+    /// Calls `each` with every term and its chunks (number within the part, weight), ascending.
+    pub(super) fn each_term(&self, mut each: impl FnMut(&str, &[(u32, u8)])) -> Option<()> {
+        let mut bytes = self.rest;
+        let mut entries = Vec::new();
+        for _ in 0..varint(&mut bytes)? {
+            let length = varint(&mut bytes)? as usize;
+            let (stem, after) = bytes.split_at_checked(length)?;
+            bytes = after;
+            entries.clear();
+            let mut number = 0;
+            for _ in 0..varint(&mut bytes)? {
+                number += varint(&mut bytes)?;
+                let (weight, after) = bytes.split_first()?;
+                bytes = after;
+                entries.push((number, *weight));
+            }
+            each(std::str::from_utf8(stem).ok()?, &entries);
+        }
+        Some(())
+    }
+}
+
+/// Appends a number, seven bits a byte, lowest first.
+pub(super) fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// Takes one number off the front.
+#[inline]
+pub(super) fn varint(bytes: &mut &[u8]) -> Option<u32> {
+    let mut number = 0_u32;
+    for shift in [0, 7, 14, 21, 28] {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u32::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(ordinal: u32, text: &str, headings: &[&str]) -> Chunk {
+        let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
+        Chunk { ordinal, start: 0, end: text.len(), headings, text: text.to_owned() }
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let mut encoder = Encoder::new(Analyzer::for_language("en"), "Leases");
+        let chunks = [chunk(0, "a lease expires", &["Queue"]), chunk(1, "workers, workers", &["Queue"])];
+        let bytes = encoder.encode(&chunks);
+        let part = Part::decode(&bytes).unwrap();
+        assert_eq!(part.lengths, [2, 2]);
+        let mut seen = Vec::new();
+        part.each_term(|stem, entries| seen.push((stem.to_owned(), entries.to_vec()))).unwrap();
+        assert_eq!(
+            seen,
+            [
+                ("expir".to_owned(), vec![(0, 2)]),
+                ("leas".to_owned(), vec![(0, 3), (1, 1)]),
+                ("queue".to_owned(), vec![(0, 1), (1, 1)]),
+                ("worker".to_owned(), vec![(1, 4)]),
+            ]
+        );
+    }
+
+    #[test]
+    fn damaged_bytes_are_noticed_not_believed() {
+        let mut encoder = Encoder::new(Analyzer::for_language("en"), "");
+        let bytes = encoder.encode(&[chunk(0, "one lease", &[])]);
+        for length in 0..bytes.len() {
+            let read = Part::decode(&bytes[..length]).and_then(|part| part.each_term(|_, _| {}));
+            assert!(read.is_none(), "cut at {length}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn numbers_survive(number in proptest::num::u32::ANY) {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, u64::from(number));
+            let mut rest = &bytes[..];
+            proptest::prop_assert_eq!(varint(&mut rest), Some(number));
+            proptest::prop_assert!(rest.is_empty());
+        }
+    }
+}
