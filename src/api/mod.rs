@@ -1,1 +1,68 @@
-//! To be written.
+//! The HTTP API: questions, jobs, documents, the operator's routes, health, the page.
+//!
+//! It speaks to the ports only. Input is read by [`fields`] and [`input`], errors are [`problem`]s, what
+//! surrounds every request is in [`request`]. Nothing here spawns a task: a stream lives in its response.
+
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi as _;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub mod admin;
+pub mod auth;
+pub mod chat;
+pub mod documents;
+pub mod events;
+pub mod fields;
+pub mod health;
+pub mod home;
+pub mod input;
+pub mod jobs;
+pub mod lists;
+pub mod openapi;
+pub mod problem;
+pub mod rate;
+pub mod request;
+pub mod state;
+pub mod submit;
+
+pub use auth::{ApiKeys, Token};
+pub use health::{Degraded, HealthSource, NothingWatched};
+pub use state::{ApiParts, ApiState, Setup};
+
+fn described() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(home::home))
+        .routes(routes!(openapi::openapi))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(chat::ask))
+        .routes(routes!(jobs::status))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(events::events))
+        .routes(routes!(documents::submit::submit_documents, documents::read::list_documents))
+        .routes(routes!(documents::read::get_document, documents::submit::delete_document))
+        .routes(routes!(documents::read::get_text))
+        .routes(routes!(documents::read::get_chunks))
+        .routes(routes!(documents::read::list_collections))
+        .routes(routes!(admin::queue))
+        .routes(routes!(admin::pause))
+        .routes(routes!(admin::resume))
+        .routes(routes!(admin::dead_letters))
+        .routes(routes!(admin::dead_letter, admin::discard))
+        .routes(routes!(admin::replay))
+}
+
+/// All routes of the API.
+pub fn router(state: ApiState) -> Router {
+    let (router, document) = described().split_for_parts();
+    let served = openapi::complete(document, &state);
+    let limit = usize::try_from(state.api.max_body_bytes).unwrap_or(usize::MAX);
+    let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(state.clone(), request::around))
+        .layer(CatchPanicLayer::custom(request::panicked))
+        .layer(DefaultBodyLimit::max(limit))
+        .layer(Extension(served));
+    router.fallback(request::no_route).method_not_allowed_fallback(request::no_method).layer(layers).with_state(state)
+}

@@ -1,6 +1,7 @@
 //! What a question leads to: passages, citations, an answer.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ids::{Collection, DocumentId};
 
@@ -33,7 +34,7 @@ pub struct Passage {
 }
 
 /// How a search was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RetrievalMode {
     /// By words (BM25).
@@ -45,7 +46,7 @@ pub enum RetrievalMode {
 }
 
 /// What is said about the search in a job's result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Retrieval {
     /// How the search was done.
     pub mode: RetrievalMode,
@@ -63,7 +64,7 @@ pub struct Context {
 }
 
 /// A passage that an answer may cite: `index` is the n of `[n]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Citation {
     /// The n of `[n]`, from 1.
     pub index: usize,
@@ -103,7 +104,7 @@ impl Citation {
 }
 
 /// Tokens as the provider counted them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
@@ -114,7 +115,7 @@ pub struct Usage {
 }
 
 /// The result of a `chat` job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
     /// The text; each `[n]` in it is the `index` of one of `citations`.
     pub answer: String,

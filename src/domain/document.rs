@@ -1,6 +1,7 @@
 //! Documents as the registry knows them. The registry decides which version of a document is seen.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     clock::Timestamp,
@@ -94,7 +95,7 @@ pub enum DocumentCommit {
 }
 
 /// A document's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DocumentState {
     /// Submitted, never yet ingested.
@@ -108,7 +109,7 @@ pub enum DocumentState {
 }
 
 /// A document as listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DocumentRecord {
     /// The document.
     pub document_id: DocumentId,
@@ -143,7 +144,7 @@ pub struct DocumentRecord {
 }
 
 /// A collection as listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CollectionRecord {
     /// The name.
     pub name: Collection,
@@ -156,7 +157,7 @@ pub struct CollectionRecord {
 }
 
 /// A chunk as the index keeps it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Chunk {
     /// Its number within the document, from 0.
     pub ordinal: u32,

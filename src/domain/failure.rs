@@ -7,9 +7,10 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What follows from a failure for the job that met it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// May succeed when tried again: uses an attempt, retried with backoff.
@@ -38,7 +39,7 @@ pub enum BreakerSignal {
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal => $class:ident, $breaker:ident;)*) => {
         /// Why something failed: a closed set of stable words, the same in API, metrics and dashboards.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
         pub enum Code {
             $($(#[$doc])* #[serde(rename = $text)] $variant,)*
         }

@@ -9,6 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::domain::{
     answer::{Context, Turn},
@@ -118,7 +119,7 @@ pub enum Release {
 }
 
 /// A worker as it announces itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerInfo {
     /// The boot's id.
     pub id: WorkerId,
@@ -167,7 +168,7 @@ pub trait Deliveries: Send + Sync {
 }
 
 /// A page of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     /// The page's items.
     pub items: Vec<T>,
@@ -218,7 +219,7 @@ pub trait Documents: Send + Sync {
 }
 
 /// A worker as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerView {
     /// What it announced.
     #[serde(flatten)]
@@ -258,7 +259,7 @@ pub struct DeadLetterFilter {
 }
 
 /// How many dead letters share a cause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeadLetterGroup {
     /// Why they are dead.
     pub reason: DeadReason,
@@ -269,7 +270,7 @@ pub struct DeadLetterGroup {
 }
 
 /// One dead letter in full.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeadLetterDetail {
     /// As listed.
     #[serde(flatten)]

@@ -1,0 +1,171 @@
+//! Who calls: API keys (the key's name is the tenant) and the admin token.
+//!
+//! Secrets are kept and compared as BLAKE3 hashes, whose comparison takes the same time whatever
+//! differs; all keys are looked at every time. A handler takes a [`Caller`], [`Submitter`] or [`Admin`]
+//! as an argument, so none can be written that forgets to ask.
+
+use std::fmt;
+
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, HeaderValue, header, request::Parts};
+
+use super::{
+    problem::{Problem, ProblemCode, Result},
+    state::ApiState,
+};
+use crate::domain::ids::Tenant;
+
+/// A secret that callers present, kept as its hash.
+#[derive(Clone, Copy)]
+pub struct Token(blake3::Hash);
+
+impl Token {
+    /// The token `secret`.
+    pub fn new(secret: &str) -> Self {
+        Self(blake3::hash(secret.as_bytes()))
+    }
+
+    /// Whether this is what was presented; takes the same time either way.
+    pub fn matches(&self, presented: &str) -> bool {
+        self.0 == blake3::hash(presented.as_bytes())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
+/// The API keys with the tenants they stand for.
+#[derive(Clone, Debug, Default)]
+pub struct ApiKeys(Vec<(Tenant, Token)>);
+
+impl ApiKeys {
+    /// Reads `name:key,...`; on failure all that is wrong, by position, showing no key.
+    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        let mut keys: Vec<(Tenant, Token)> = Vec::new();
+        let mut wrong = Vec::new();
+        let entries = text.split(',').map(str::trim).enumerate().filter(|(_, entry)| !entry.is_empty());
+        for (place, entry) in entries {
+            let place = place + 1;
+            let Some((name, key)) = entry.split_once(':') else {
+                wrong.push(format!("entry {place} is not of the form name:key"));
+                continue;
+            };
+            let sane = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            if name.is_empty() || name.len() > 64 || !name.chars().all(sane) {
+                wrong.push(format!("entry {place}: a name is 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"));
+            } else if key.is_empty() || !key.chars().all(|c| c.is_ascii_graphic()) {
+                wrong.push(format!("entry {place} ({name}): a key is printable ASCII without spaces"));
+            } else if keys.iter().any(|(tenant, token)| tenant.as_str() == name || token.matches(key)) {
+                wrong.push(format!("entry {place} ({name}): the name or the key is given twice"));
+            } else {
+                keys.push((name.into(), Token::new(key)));
+            }
+        }
+        if wrong.is_empty() { Ok(Self(keys)) } else { Err(wrong) }
+    }
+
+    /// Whether there are none: everybody may call.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn tenant(&self, presented: &str) -> Option<&Tenant> {
+        self.0.iter().fold(None, |found, (tenant, token)| if token.matches(presented) { Some(tenant) } else { found })
+    }
+}
+
+/// The bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn unauthorized(detail: &str) -> Problem {
+    Problem::new(ProblemCode::Unauthorized, detail)
+        .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"ragq\""))
+}
+
+/// Whoever calls, by key.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Whose everything is that the call touches.
+    pub tenant: Tenant,
+}
+
+impl Caller {
+    /// The caller, if the request names one that may call.
+    pub fn of(state: &ApiState, headers: &HeaderMap) -> Option<Self> {
+        if state.keys.is_empty() {
+            return Some(Self { tenant: Tenant::default() });
+        }
+        state.keys.tenant(bearer(headers)?).map(|tenant| Self { tenant: tenant.clone() })
+    }
+}
+
+impl FromRequestParts<ApiState> for Caller {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self> {
+        Self::of(state, &parts.headers).ok_or_else(|| unauthorized("send an API key as \"Authorization: Bearer KEY\""))
+    }
+}
+
+/// A caller who is about to submit and has not done so too often.
+#[derive(Clone, Debug)]
+pub struct Submitter {
+    /// Whose the job will be.
+    pub tenant: Tenant,
+}
+
+impl FromRequestParts<ApiState> for Submitter {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self> {
+        let Caller { tenant } = Caller::from_request_parts(parts, state).await?;
+        if let Some(Err(wait)) = state.rate.as_ref().map(|rate| rate.take(&tenant)) {
+            return Err(
+                Problem::new(ProblemCode::RateLimited, "this key has used up its requests for now").retry_after(wait)
+            );
+        }
+        Ok(Self { tenant })
+    }
+}
+
+/// Somebody with the admin token.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin;
+
+impl FromRequestParts<ApiState> for Admin {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self> {
+        let presented = bearer(&parts.headers).unwrap_or_default();
+        match &state.admin_token {
+            Some(token) if token.matches(presented) => Ok(Self),
+            Some(_) => Err(unauthorized("send the admin token as \"Authorization: Bearer TOKEN\"")),
+            None => Err(unauthorized("no admin token is set (RAGQ_ADMIN_TOKEN): the admin routes are closed")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_with_colons_in_the_key_and_spaces_around_entries() {
+        let keys = ApiKeys::parse("acme:k:1, umbrella:k2,").unwrap();
+        assert_eq!(keys.tenant("k:1").unwrap().as_str(), "acme");
+        assert_eq!(keys.tenant("k2").unwrap().as_str(), "umbrella");
+        assert!(keys.tenant("k").is_none());
+        assert!(keys.tenant("").is_none());
+        assert!(ApiKeys::parse("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_keys_is_told_at_once_without_showing_a_key() {
+        let wrong = ApiKeys::parse("SECRET,a b:SECRET,ok:SECRET,ok:other,also:SECRET,empty:").unwrap_err();
+        assert_eq!(wrong.len(), 5, "{wrong:?}");
+        assert!(!wrong.concat().contains("SECRET"));
+    }
+}

@@ -1,0 +1,101 @@
+//! `GET /job-status` with its long poll, and `DELETE /jobs/{id}`.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    auth::Caller,
+    fields::Text,
+    input::{JobPath, Params, job_id},
+    problem::{Problem, ProblemCode, Result},
+    state::ApiState,
+};
+use crate::{
+    domain::{
+        ids::{JobId, Tenant},
+        job::JobView,
+    },
+    queue::Watch,
+};
+
+/// The answer for a job that is not there or not the caller's: the two look the same.
+pub fn not_found() -> Problem {
+    Problem::new(ProblemCode::JobNotFound, "no job of this caller has that id, or it has expired")
+}
+
+async fn view(state: &ApiState, tenant: &Tenant, id: JobId) -> Result<JobView> {
+    state.store.job(tenant, id).await?.ok_or_else(not_found)
+}
+
+/// Waits until the job is final, the time is up or the process drains; the view is the latest one.
+async fn wait(state: &ApiState, tenant: &Tenant, id: JobId, mut watch: Watch, until: Instant) -> Result<JobView> {
+    loop {
+        let job = view(state, tenant, id).await?;
+        if job.status.is_final() {
+            return Ok(job);
+        }
+        let woken = tokio::select! {
+            woken = timeout_at(until, watch.changed()) => woken.is_ok(),
+            () = state.drain.cancelled() => false,
+        };
+        if !woken {
+            return view(state, tenant, id).await;
+        }
+    }
+}
+
+/// Read a job's state
+///
+/// With `wait_ms` the answer comes when the job is final or that time has passed, whatever is first.
+/// The result of a `chat` job is an `Answer`.
+#[utoipa::path(
+    get, path = "/job-status", tag = "jobs", operation_id = "job_status",
+    params(
+        ("job_id" = JobId, Query, description = "The job's id"),
+        ("wait_ms" = Option<u64>, Query, minimum = 0, maximum = 30_000, description = "How long to wait for the job to become final, in milliseconds"),
+    ),
+    responses((status = 200, description = "The job", body = JobView), (status = 404, description = "No such job of the caller")),
+    security(("api_key" = [])),
+)]
+pub async fn status(
+    State(state): State<ApiState>,
+    Caller { tenant }: Caller,
+    Params(mut params): Params,
+) -> Result<Json<JobView>> {
+    // The id has a refusal of its own, 400, which comes before all others.
+    let any = Text { max_chars: usize::MAX, fits: |_| true, rule: "" };
+    let id = params.text("job_id", any).map(|text| job_id(&text)).transpose()?;
+    let wait_ms = params.integer("wait_ms", 0..=state.api.max_wait_ms).unwrap_or(0);
+    if id.is_none() {
+        params.fail("job_id", "is required");
+    }
+    params.finish()?;
+    let id = id.ok_or_else(not_found)?;
+    if wait_ms == 0 {
+        return view(&state, &tenant, id).await.map(Json);
+    }
+    // Watch first, look then: no change falls between.
+    let watch = state.store.watch(id);
+    wait(&state, &tenant, id, watch, Instant::now() + Duration::from_millis(wait_ms)).await.map(Json)
+}
+
+/// Cancel a job
+///
+/// A job that is final stays what it is. A running job's lease is taken from its worker, which stops.
+#[utoipa::path(
+    delete, path = "/jobs/{id}", tag = "jobs", operation_id = "cancel_job",
+    params(("id" = JobId, Path, description = "The job's id")),
+    responses((status = 200, description = "The job as it is now", body = JobView), (status = 404, description = "No such job of the caller")),
+    security(("api_key" = [])),
+)]
+pub async fn cancel(
+    State(state): State<ApiState>,
+    Caller { tenant }: Caller,
+    JobPath(id): JobPath,
+    Params(params): Params,
+) -> Result<Json<JobView>> {
+    params.finish()?;
+    state.store.cancel(&tenant, id).await?.map(Json).ok_or_else(not_found)
+}

@@ -1,0 +1,93 @@
+//! What happens around every request: its id, its one line in the log, panics, the body of problems,
+//! the headers that keep browsers from guessing.
+//!
+//! A log line names the route's template, never the query string nor anything of the body.
+
+use std::{any::Any, time::Instant};
+
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderName, HeaderValue, Method, header};
+use tracing::{Instrument, debug, error, info, info_span};
+use ulid::Ulid;
+
+use super::{
+    problem::{Problem, ProblemCode},
+    state::ApiState,
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of the request: the caller's, if it is harmless, else a new one.
+fn request_id(request: &Request, state: &ApiState) -> String {
+    let sane = |text: &&str| {
+        (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
+    };
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
+    let new = || Ulid::from_parts(state.clock.now().0.max(0) as u64, rand::random()).to_string();
+    given.map_or_else(new, str::to_owned)
+}
+
+/// The outermost layer.
+pub async fn around(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let id = request_id(&request, &state);
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let begun = Instant::now();
+    let span = info_span!("request", request.id = %id);
+    let response = next.run(request).instrument(span).await;
+    finish(response, &id, &method, &route, begun)
+}
+
+fn finish(mut response: Response, id: &str, method: &Method, route: &str, begun: Instant) -> Response {
+    let problem = response.extensions_mut().remove::<Problem>();
+    if let Some(problem) = &problem {
+        *response.body_mut() = if *method == Method::HEAD { Body::empty() } else { problem.body(id).into() };
+        let content_type = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    log(&response, problem.as_ref(), id, method, route, begun);
+    response
+}
+
+fn log(response: &Response, problem: Option<&Problem>, id: &str, method: &Method, route: &str, begun: Instant) {
+    let status = response.status().as_u16();
+    let duration_ms = begun.elapsed().as_millis() as u64;
+    let code = problem.map(|problem| problem.code().as_str());
+    if let Some(cause) = problem.and_then(Problem::cause) {
+        error!(request.id = %id, %method, route, status, duration_ms, code, error = %cause, "request");
+    } else if route.starts_with("/health") || route == "/metrics" {
+        debug!(request.id = %id, %method, route, status, duration_ms, code, "request");
+    } else {
+        info!(request.id = %id, %method, route, status, duration_ms, code, "request");
+    }
+}
+
+/// What a panic inside a handler is answered with. What it said may hold anything: only that it was, is kept.
+pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    Problem::internal("a handler panicked").into_response()
+}
+
+/// No such route.
+pub async fn no_route() -> Problem {
+    Problem::new(ProblemCode::NotFound, "see /openapi.json for what there is")
+}
+
+/// The route does not know the method; which ones it knows is added as `Allow`.
+pub async fn no_method() -> Problem {
+    Problem::new(ProblemCode::MethodNotAllowed, "the header Allow names the methods of this route")
+}
