@@ -1,1 +1,5 @@
-//! To be written.
+//! The passage index: one contract, expanded over every adapter, and what each adapter promises beyond it.
+
+mod contract;
+mod embedded;
+mod ranking;
