@@ -1,0 +1,84 @@
+//! What can be quoted: the units of every passage with their stems and what stands above them.
+
+use std::{collections::HashSet, ops::Range};
+
+use crate::{
+    domain::answer::Passage,
+    text::{
+        analysis::Analyzer,
+        sentences::{self, Kind},
+    },
+};
+
+/// Stems as a set.
+pub(super) type Stems = HashSet<String>;
+
+/// One unit that can be quoted.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// The passage, from 0.
+    pub(super) passage: usize,
+    /// The unit's number within its passage.
+    pub(super) unit: usize,
+    /// What it is; never a heading.
+    pub(super) kind: Kind,
+    /// Whether it begins a paragraph or is a block of its own.
+    pub(super) opens: bool,
+    /// Where it is in the passage's text.
+    pub(super) range: Range<usize>,
+    /// Its stems, in order.
+    pub(super) sequence: Vec<String>,
+    /// Its stems.
+    pub(super) stems: Stems,
+    /// The stems of what it stands below: the title, the headings, the line that introduces it.
+    pub(super) above: Stems,
+}
+
+/// Every candidate of every passage, in order.
+pub(super) fn candidates(passages: &[Passage], analyzer: Analyzer) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    for (passage, of) in passages.iter().enumerate() {
+        let outer: Stems = of.headings.iter().chain([&of.title]).flat_map(|heading| stems(analyzer, heading)).collect();
+        let mut heading = Stems::new();
+        let mut lead = Stems::new();
+        for (unit, found) in sentences::units(&of.text).into_iter().enumerate() {
+            let text = of.text.get(found.range.clone()).unwrap_or_default();
+            let sequence = stems(analyzer, text);
+            match found.kind {
+                Kind::Heading => {
+                    heading = sequence.into_iter().collect();
+                    lead.clear();
+                    continue;
+                }
+                Kind::TableHead => {
+                    lead = sequence.into_iter().collect();
+                    continue;
+                }
+                Kind::Sentence => lead.clear(),
+                Kind::Item | Kind::Row | Kind::Code => {}
+            }
+            let own: Stems = sequence.iter().cloned().collect();
+            let above =
+                outer.iter().chain(&heading).chain(&lead).filter(|stem| !own.contains(*stem)).cloned().collect();
+            if found.kind == Kind::Sentence && text.ends_with(':') {
+                lead.clone_from(&own);
+            }
+            all.push(Candidate {
+                passage,
+                unit,
+                kind: found.kind,
+                opens: found.opens,
+                range: found.range,
+                sequence,
+                stems: own,
+                above,
+            });
+        }
+    }
+    all
+}
+
+/// The stems of a text, in order.
+pub(super) fn stems(analyzer: Analyzer, text: &str) -> Vec<String> {
+    analyzer.terms(text).into_iter().map(|term| term.stem).collect()
+}
