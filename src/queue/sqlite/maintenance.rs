@@ -1,0 +1,137 @@
+//! Housekeeping, in steps small enough that a submit hardly waits for one.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::params;
+
+use super::{SqliteJobStore, operations, rows, rows::Row, sql, step::Step, writer::Durability};
+use crate::queue::{Maintenance, Result, Upkeep};
+
+/// Rows changed in one step.
+const STEP: usize = 100;
+
+/// Steps of one kind in one round: 1,000 rows.
+const STEPS: usize = 10;
+
+#[async_trait]
+impl Maintenance for SqliteJobStore {
+    async fn upkeep(&self) -> Result<Upkeep> {
+        let mut done = Upkeep::default();
+        let lease = self.shared.options.lease;
+        let may = move |step: &mut Step<'_>| Ok(step.state.may_take_back(step.now, lease));
+        if self.writer.call(Durability::Written, may).await? {
+            done.leases_lost = self
+                .in_steps(move |step| {
+                    let (taken_back, poisoned) = take_back_expired(step)?;
+                    Ok((taken_back, poisoned))
+                })
+                .await
+                .map(|(taken_back, poisoned)| {
+                    done.poisoned = poisoned;
+                    taken_back
+                })?;
+        }
+        done.deadlines = self.in_steps(|step| bury(step).map(|buried| (buried, 0))).await?.0;
+        done.promoted = self.in_steps(|step| promote(step).map(|promoted| (promoted, 0))).await?.0;
+        done.expired = self.in_steps(|step| expire(step).map(|expired| (expired, 0))).await?.0;
+        Ok(done)
+    }
+
+    async fn next_due(&self) -> Result<Option<Duration>> {
+        let now = self.shared.clock.now();
+        self.readers
+            .read(move |connection| {
+                let due = connection.prepare_cached(sql::NEXT_DUE)?.query_row([], |row| rows::time_or_none(row, 0))?;
+                Ok(due.map(|due| due.since(now)))
+            })
+            .await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.writer.call(Durability::Written, |_| Ok(())).await
+    }
+}
+
+impl SqliteJobStore {
+    /// Repeats a step until it finds less than its fill; sums up both of its counts.
+    async fn in_steps(
+        &self,
+        run: impl Fn(&mut Step<'_>) -> rusqlite::Result<(usize, usize)> + Clone + Send + Sync + 'static,
+    ) -> Result<(u64, u64)> {
+        let mut sum = (0, 0);
+        for _ in 0..STEPS {
+            let (first, second) = self.writer.call(Durability::Written, run.clone()).await?;
+            sum = (sum.0 + first as u64, sum.1 + second as u64);
+            if first < STEP {
+                break;
+            }
+        }
+        Ok(sum)
+    }
+}
+
+/// Takes the jobs of silent workers back and forgets workers that hold none; how many jobs, how many of
+/// them are poison.
+fn take_back_expired(step: &mut Step<'_>) -> rusqlite::Result<(usize, usize)> {
+    let workers = step.all(sql::WORKERS_SILENT, [step.now.0], |row| row.get::<_, String>(0))?;
+    take_back(step, &workers, STEP)
+}
+
+/// Takes all leases back: none of the workers known can still live.
+pub(super) fn take_back_all(step: &mut Step<'_>) -> rusqlite::Result<()> {
+    let workers = step.all(sql::WORKERS_ALL, [], |row| row.get::<_, String>(0))?;
+    take_back(step, &workers, usize::MAX)?;
+    Ok(())
+}
+
+fn take_back(step: &mut Step<'_>, workers: &[String], limit: usize) -> rusqlite::Result<(usize, usize)> {
+    let (mut taken_back, mut poisoned) = (0, 0);
+    for worker in workers {
+        let room = i64::try_from(limit - taken_back).unwrap_or(i64::MAX);
+        let held = step.all(sql::FIND_HELD, params![worker, room], Row::read)?;
+        let all = (held.len() as i64) < room;
+        for row in held {
+            poisoned += usize::from(step.take_back(&row)?);
+            taken_back += 1;
+        }
+        if !all {
+            break;
+        }
+        step.execute(sql::WORKER_FORGET, [worker])?;
+    }
+    Ok((taken_back, poisoned))
+}
+
+/// Buries waiting jobs whose deadline has passed.
+fn bury(step: &mut Step<'_>) -> rusqlite::Result<usize> {
+    let late = step.all(sql::FIND_PAST_DEADLINE, params![step.now.0, STEP as i64], Row::read)?;
+    for row in &late {
+        step.deadline_passed(row)?;
+    }
+    Ok(late.len())
+}
+
+/// Queues scheduled jobs whose time has come, at the back of their lists.
+fn promote(step: &mut Step<'_>) -> rusqlite::Result<usize> {
+    let due = step.all(sql::FIND_DUE, params![step.now.0, STEP as i64], Row::read)?;
+    for row in &due {
+        let place = step.state.next_place();
+        step.queue(row, place, row.attempt, row.lost_leases)?;
+    }
+    Ok(due.len())
+}
+
+/// Removes jobs whose retention is over, and what is left of documents that are gone for as long.
+fn expire(step: &mut Step<'_>) -> rusqlite::Result<usize> {
+    let before = |kept: Duration| step.now.0.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
+    let (ended, dead) = (before(step.options.completed_retention), before(step.options.dead_retention));
+    let mut expired = step.all(sql::FIND_EXPIRED_ENDED, params![ended, STEP as i64], Row::read)?;
+    let room = STEP - expired.len();
+    expired.extend(step.all(sql::FIND_EXPIRED_DEAD, params![dead, room as i64], Row::read)?);
+    for row in &expired {
+        operations::remove(step, row)?;
+    }
+    step.execute(sql::TOMBSTONES, params![ended, STEP as i64])?;
+    Ok(expired.len())
+}

@@ -1,0 +1,3 @@
+-- Forgets what was retrieved for a job.
+-- ?1 job
+DELETE FROM contexts WHERE job = ?1

@@ -1,0 +1,6 @@
+-- Completed and cancelled jobs whose retention is over.
+-- ?1 ended at or before, ?2 at most so many
+-- Returns the columns of `Row`.
+SELECT job, id, tenant, kind, priority, status, place, attempt, max_attempts, delivery, lost_leases, deferrals,
+    worker, bytes, started_at, deadline_ms, deadline_at, conversation_id, error
+FROM jobs WHERE status IN ('completed', 'cancelled') AND finished_at <= ?1 ORDER BY finished_at LIMIT ?2

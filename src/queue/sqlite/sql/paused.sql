@@ -1,0 +1,2 @@
+-- The kinds that are not handed out.
+SELECT kind FROM paused

@@ -1,0 +1,3 @@
+-- Hands a kind out again.
+-- ?1 kind
+DELETE FROM paused WHERE kind = ?1

@@ -1,0 +1,3 @@
+-- All workers known.
+-- Returns their ids.
+SELECT id FROM workers
