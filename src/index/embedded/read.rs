@@ -24,16 +24,20 @@ use super::{
 pub(super) fn shelves(connection: &Connection) -> Result<Vec<(i64, Tenant, Collection)>, Failure> {
     let read = || -> rusqlite::Result<Vec<_>> {
         let mut select = connection.prepare("SELECT shelf, tenant, collection FROM shelves")?;
-        let rows = select.query_map([], |row| {
-            Ok((row.get(0)?, row.get::<_, String>(1)?.into(), row.get::<_, String>(2)?.into()))
-        })?;
+        let rows = select
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?.into(), row.get::<_, String>(2)?.into())))?;
         rows.collect()
     };
     read().map_err(failed)
 }
 
 /// A version of a document by its names: its number and its text's length in bytes.
-fn find(tx: &Transaction<'_>, tenant: &Tenant, id: &DocumentId, version: u64) -> rusqlite::Result<Option<(i64, usize)>> {
+fn find(
+    tx: &Transaction<'_>,
+    tenant: &Tenant,
+    id: &DocumentId,
+    version: u64,
+) -> rusqlite::Result<Option<(i64, usize)>> {
     let select = "SELECT document, text_bytes FROM documents \
                   WHERE tenant = ?1 AND id = ?2 AND version = ?3 AND state = 1";
     tx.prepare_cached(select)?
@@ -179,7 +183,11 @@ pub(super) fn is_seen(reader: &Connection, document: i64) -> Result<bool, Failur
 }
 
 /// The exact cosines of these chunks with the question's unit vector; a chunk that is gone is left out.
-pub(super) fn cosines(reader: &Connection, question: &[f32], chunks: &[ChunkKey]) -> Result<Vec<(ChunkKey, f32)>, Failure> {
+pub(super) fn cosines(
+    reader: &Connection,
+    question: &[f32],
+    chunks: &[ChunkKey],
+) -> Result<Vec<(ChunkKey, f32)>, Failure> {
     let read = || {
         let mut select = reader.prepare_cached("SELECT vector FROM chunks WHERE chunk = ?1")?;
         let mut exact = Vec::with_capacity(chunks.len());
@@ -260,7 +268,8 @@ pub(super) fn load_dense(reader: &mut Connection, shelf: i64) -> Result<Dense, F
 }
 
 fn on_shelf(tx: &Transaction<'_>, shelf: i64, which: &str) -> rusqlite::Result<Vec<Row>> {
-    let select = format!("SELECT document, shelf, language FROM documents WHERE shelf = ?1 AND {which} ORDER BY document");
+    let select =
+        format!("SELECT document, shelf, language FROM documents WHERE shelf = ?1 AND {which} ORDER BY document");
     let mut select = tx.prepare_cached(&select)?;
     let rows = select.query_map([shelf], store::row)?;
     rows.collect()

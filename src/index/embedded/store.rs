@@ -41,7 +41,9 @@ pub(super) fn failed(error: rusqlite::Error) -> Failure {
     let what = match error.sqlite_error_code() {
         Some(Sqlite::DiskFull) => "the disk is full",
         Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => "the index file is damaged",
-        Some(Sqlite::CannotOpen | Sqlite::PermissionDenied | Sqlite::ReadOnly) => "the index file can't be opened or written",
+        Some(Sqlite::CannotOpen | Sqlite::PermissionDenied | Sqlite::ReadOnly) => {
+            "the index file can't be opened or written"
+        }
         Some(Sqlite::DatabaseBusy | Sqlite::DatabaseLocked) => "another process is using the index file",
         _ => "the index file could not be read or written",
     };
@@ -58,10 +60,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
         return Err(Failure::new(Code::IndexUnavailable, message));
     }
     let left = "SELECT document FROM documents WHERE state <> 1";
-    let left: Vec<i64> = writer
-        .prepare(left)
-        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
-        .map_err(failed)?;
+    let left: Vec<i64> =
+        writer.prepare(left).and_then(|mut query| query.query_map([], |row| row.get(0))?.collect()).map_err(failed)?;
     for document in left {
         while erase_some(&mut writer, document)? {}
     }
@@ -251,9 +251,7 @@ pub(super) fn embedding(connection: &Connection) -> Result<Option<(String, usize
     let select = "SELECT model, dimensions FROM documents WHERE state = 1 AND model IS NOT NULL LIMIT 1";
     connection
         .prepare_cached(select)
-        .and_then(|mut select| {
-            select.query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize))).optional()
-        })
+        .and_then(|mut select| select.query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize))).optional())
         .map_err(failed)
 }
 

@@ -28,7 +28,11 @@ impl PartialOrd for Score {
 impl<T: Ord + Copy> Top<T> {
     /// Of scores above `bar`, the best `limit`.
     pub(super) fn new(limit: usize, bar: f32) -> Self {
-        Self { limit, heap: BinaryHeap::with_capacity(limit.min(1_024) + 1), bar: if limit == 0 { f32::MAX } else { bar } }
+        Self {
+            limit,
+            heap: BinaryHeap::with_capacity(limit.min(1_024) + 1),
+            bar: if limit == 0 { f32::MAX } else { bar },
+        }
     }
 
     /// A score not above this has no chance.
