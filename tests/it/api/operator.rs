@@ -1,0 +1,131 @@
+//! The admin routes.
+
+use ragq::domain::{
+    failure::Code,
+    job::{Kind, Status},
+};
+use serde_json::{Value, json};
+
+use super::harness::{App, expect, fields, problem, text};
+
+async fn get(app: &App, path: &str) -> Value {
+    expect(app.admin(app.get(path)).send().await.unwrap(), 200).await
+}
+
+async fn post(app: &App, path: &str, body: Value) -> reqwest::Response {
+    app.admin(app.post(path)).json(&body).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_queue_is_told_in_figures() {
+    let app = App::start().await;
+    app.ask("one").await;
+    app.ask("two").await;
+    app.fetch(Kind::Chat).await;
+    let queue = get(&app, "/admin/queue").await;
+    assert_eq!(queue["counts"].as_object().unwrap().len(), Status::ALL.len());
+    assert_eq!((&queue["counts"]["queued"], &queue["counts"]["running"]), (&json!(1), &json!(1)));
+    assert_eq!((&queue["backlog"], &queue["running"]), (&json!(1), &json!(1)));
+    assert!(queue["oldest_queued_age_ms"].is_u64());
+    assert_eq!(queue["workers"][0]["id"], app.worker.as_str());
+    assert_eq!((&queue["paused"], &queue["breakers"]), (&json!([]), &json!([])));
+}
+
+#[tokio::test]
+async fn kinds_are_paused_and_resumed_one_or_all() {
+    let app = App::start().await;
+    let answer = app.admin(app.post("/admin/queue/pause")).send().await.unwrap();
+    assert_eq!(expect(answer, 200).await, json!({ "paused": ["chat", "ingest"] }));
+    assert_eq!(get(&app, "/admin/queue").await["paused"], json!(["chat", "ingest"]));
+    let answer = post(&app, "/admin/queue/resume", json!({ "kinds": ["ingest"] })).await;
+    assert_eq!(expect(answer, 200).await, json!({ "paused": ["chat"] }));
+    app.ask("accepted while paused").await;
+    let answer = post(&app, "/admin/queue/resume", json!({})).await;
+    assert_eq!(expect(answer, 200).await, json!({ "paused": [] }));
+    for wrong in [json!({ "kinds": [] }), json!({ "kinds": ["replay"] }), json!({ "kinds": "chat" })] {
+        let refused = problem(post(&app, "/admin/queue/pause", wrong).await, 422, "validation_failed").await;
+        assert_eq!(fields(&refused), ["kinds"]);
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_newest_first_with_the_causes_of_all_of_them() {
+    let app = App::start().await;
+    let mut jobs = Vec::new();
+    for code in [Code::ContentRefused, Code::ContextTooLong, Code::ContentRefused] {
+        jobs.push(app.dead_letter("q", code).await);
+    }
+    let first = get(&app, "/admin/dlq?limit=2").await;
+    let ids = |page: &Value| {
+        let items = page["items"].as_array().unwrap().clone();
+        items.into_iter().map(|item| text(&item, "job_id")).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&first), [jobs[2].clone(), jobs[1].clone()]);
+    let all = json!([
+        { "reason": "permanent", "code": "content_refused", "count": 2 },
+        { "reason": "permanent", "code": "context_too_long", "count": 1 },
+    ]);
+    assert_eq!(first["groups"], all);
+    let second = get(&app, &format!("/admin/dlq?limit=2&cursor={}", text(&first, "next_cursor"))).await;
+    assert_eq!(ids(&second), [jobs[0].clone()]);
+    assert_eq!(second["next_cursor"], json!(null));
+    assert_eq!(ids(&get(&app, "/admin/dlq?code=context_too_long&kind=chat&reason=permanent").await), [jobs[1].clone()]);
+    assert_eq!(get(&app, "/admin/dlq?kind=ingest").await["groups"], json!([]));
+    let wrong = app.admin(app.get("/admin/dlq?reason=x&code=y&kind=z&limit=w")).send().await.unwrap();
+    assert_eq!(fields(&problem(wrong, 422, "validation_failed").await), ["code", "reason", "kind", "limit"]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_shown_whole_and_discarded_for_good() {
+    let app = App::start().await;
+    let job = app.dead_letter("why?", Code::ContentRefused).await;
+    let letter = get(&app, &format!("/admin/dlq/{job}")).await;
+    assert_eq!(letter["payload"]["query"], "why?");
+    assert_eq!(letter["error"]["code"], "content_refused");
+    assert_eq!(letter["attempts"][0]["outcome"], "died");
+    let path = format!("/admin/dlq/{job}");
+    assert_eq!(app.admin(app.delete(&path)).send().await.unwrap().status(), 204);
+    problem(app.admin(app.delete(&path)).send().await.unwrap(), 404, "dead_letter_not_found").await;
+    problem(app.admin(app.get(&path)).send().await.unwrap(), 404, "dead_letter_not_found").await;
+    problem(app.admin(app.get("/admin/dlq/x")).send().await.unwrap(), 400, "malformed_job_id").await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_replayed_as_it_was_or_edited() {
+    let app = App::start().await;
+    let job = app.dead_letter("too long", Code::ContextTooLong).await;
+    let path = format!("/admin/dlq/{job}/replay");
+    let accepted = expect(app.admin(app.post(&path)).send().await.unwrap(), 202).await;
+    assert_eq!((&accepted["job_id"], &accepted["status"]), (&json!(job), &json!("queued")));
+    let delivery = app.fetch(Kind::Chat).await;
+    assert_eq!((delivery.payload["query"].as_str(), delivery.attempt), (Some("too long"), 1));
+    problem(app.admin(app.post(&path)).send().await.unwrap(), 404, "dead_letter_not_found").await;
+    app.bury(&delivery, Code::ContextTooLong).await;
+    let mut payload = get(&app, &format!("/admin/dlq/{job}")).await["payload"].clone();
+    payload["query"] = "short".into();
+    expect(post(&app, &path, json!({ "payload": payload })).await, 202).await;
+    let delivery = app.fetch(Kind::Chat).await;
+    assert_eq!(delivery.payload, json!({ "kind": "chat", "query": "short" }));
+}
+
+#[tokio::test]
+async fn an_edited_payload_is_checked_as_one_of_its_kind() {
+    let app = App::start().await;
+    let job = app.dead_letter("q", Code::ContextTooLong).await;
+    let path = format!("/admin/dlq/{job}/replay");
+    let wrong = json!({ "payload": { "kind": "ingest", "query": " ", "top_k": 99 } });
+    let refused = problem(post(&app, &path, wrong).await, 422, "validation_failed").await;
+    assert_eq!(fields(&refused), ["kind", "query", "top_k"]);
+    for (wrong, field) in [(json!({ "payload": 1 }), "payload"), (json!({ "edited": {} }), "edited")] {
+        assert_eq!(fields(&problem(post(&app, &path, wrong).await, 422, "validation_failed").await), [field]);
+    }
+    assert_eq!(app.status(&job).await["status"], "dead");
+    let document = json!({ "title": "t", "text": "x" });
+    expect(app.post("/documents").json(&document).send().await.unwrap(), 202).await;
+    let delivery = app.fetch(Kind::Ingest).await;
+    app.bury(&delivery, Code::DocumentDamaged).await;
+    let path = format!("/admin/dlq/{}/replay", delivery.lease.job);
+    let refused = problem(post(&app, &path, json!({ "payload": {} })).await, 422, "validation_failed").await;
+    assert_eq!(fields(&refused), ["payload"]);
+    expect(post(&app, &path, json!({})).await, 202).await;
+}
