@@ -81,6 +81,10 @@ pub struct DocumentVersion {
 pub enum DocumentCommit {
     /// The chunks of this version are in the index and are now the ones to be seen.
     Replaced {
+        /// The title it goes by: the document's own where only a file name was given.
+        title: String,
+        /// The embedding model its vectors are of.
+        embedding_model: Option<String>,
         /// How many chunks.
         chunks: u32,
         /// Size of the normalised text in bytes.
@@ -126,6 +130,9 @@ pub struct DocumentRecord {
     /// Hash of the content that is seen.
     #[serde(skip)]
     pub content_hash: Option<String>,
+    /// The embedding model of the vectors that are searched.
+    #[serde(skip)]
+    pub embedding_model: Option<String>,
     /// The highest version that was applied (also by "unchanged" and deletion).
     #[serde(skip)]
     pub applied_version: u64,

@@ -214,7 +214,7 @@ pub(super) fn commit(step: &mut Step<'_>, row: &Row, commit: &DocumentCommit) ->
         DocumentCommit::Deleted => {
             step.execute(sql::DOCUMENT_DELETE, params![tenant, document_id, version, now.0])?;
         }
-        DocumentCommit::Replaced { chunks, text_bytes } => {
+        DocumentCommit::Replaced { title, embedding_model, chunks, text_bytes } => {
             // A sweep that began before this job may still run and take the new chunks with it.
             if claim_until.is_some_and(|until| until > now) {
                 let due = now.plus(AFTER_SWEEP);
@@ -228,12 +228,13 @@ pub(super) fn commit(step: &mut Step<'_>, row: &Row, commit: &DocumentCommit) ->
                     document_id,
                     version,
                     data.collection.as_str(),
-                    data.title,
+                    title,
                     data.source,
                     data.content_hash,
                     chunks,
                     *text_bytes as i64,
-                    now.0
+                    now.0,
+                    embedding_model
                 ],
             )?;
         }

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use ragq::{
     api::{ApiKeys, ApiParts, ApiState, Degraded, HealthSource, NothingWatched, Setup, Token, router},
-    config::settings,
+    config::{Settings, settings},
     domain::{
         clock::SystemClock,
         document::{Chunk, DocumentCommit},
@@ -82,7 +82,7 @@ impl App {
             store: store.clone(),
             index: index.clone(),
             clock: Arc::new(SystemClock),
-            keys: ApiKeys::parse(&options.api.keys).unwrap(),
+            keys: ApiKeys::new(Settings { api: options.api.clone(), ..Settings::default() }.api_keys().unwrap()),
             api: options.api,
             queue: options.queue,
             ingest: options.ingest,
@@ -164,7 +164,12 @@ impl App {
         let upload = self.store.upload(delivery.lease.job).await.unwrap().unwrap();
         let whole = String::from_utf8(upload).unwrap();
         let chunks = chunks(&whole);
-        let commit = DocumentCommit::Replaced { chunks: chunks.len() as u32, text_bytes: whole.len() as u64 };
+        let commit = DocumentCommit::Replaced {
+            title: document.title.clone(),
+            embedding_model: None,
+            chunks: chunks.len() as u32,
+            text_bytes: whole.len() as u64,
+        };
         let indexed = IndexedDocument {
             tenant: tenant.clone(),
             collection: document.collection,

@@ -12,6 +12,7 @@ CREATE TABLE documents (
     applied_version INTEGER NOT NULL DEFAULT 0, -- the highest applied
     chunk_version   INTEGER,                    -- the one that is seen
     content_hash    TEXT,                       -- of what is seen
+    embedding_model TEXT,                       -- of the vectors that are searched
     chunks          INTEGER NOT NULL DEFAULT 0,
     size_bytes      INTEGER NOT NULL DEFAULT 0,
     created_at      INTEGER NOT NULL,
