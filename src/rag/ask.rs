@@ -1,0 +1,161 @@
+//! Answering a question: retrieve once, prompt, stream the answer into the job's event log, cite.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Halt,
+    markers::MarkerFilter,
+    payload::ChatPayload,
+    prompt,
+    retrieve::{Question, Retriever},
+};
+use crate::{
+    domain::{
+        answer::{Answer, Citation, Context, Turn, Usage},
+        failure::{Code, Failure},
+        ids::Lease,
+        job::Delivery,
+    },
+    model::{AnswerModel, AnswerPart, AnswerRequest, AnswerStream},
+    queue::{Deliveries, Fenced, Finish},
+};
+
+/// What a question without any passage is answered with; no model is called.
+pub const NO_PASSAGE: &str =
+    "The documents hold no passage that fits this question. Ask in other words, or add documents on the subject.";
+
+/// How often a growing answer is written to the log while someone reads it.
+const READ_PACE: Duration = Duration::from_millis(50);
+/// How often otherwise: enough for a reader that comes late.
+const UNREAD_PACE: Duration = Duration::from_secs(1);
+
+/// Answers questions.
+pub struct Ask {
+    store: Arc<dyn Deliveries>,
+    retriever: Retriever,
+    model: Arc<dyn AnswerModel>,
+    history_turns: usize,
+}
+
+impl Ask {
+    /// The use case over its ports; at most `history_turns` earlier turns are taken into account.
+    pub fn new(
+        store: Arc<dyn Deliveries>,
+        retriever: Retriever,
+        model: Arc<dyn AnswerModel>,
+        history_turns: usize,
+    ) -> Self {
+        Self { store, retriever, model, history_turns }
+    }
+
+    /// Works on one delivery of a `chat` job up to what it is to be finished with.
+    pub async fn run(&self, delivery: &Delivery) -> Result<Finish, Halt> {
+        let payload = ChatPayload::decode(&delivery.payload)?;
+        let turns = self.turns(delivery).await?;
+        let context = self.context(delivery, &payload, &turns).await?;
+        let answer = if context.passages.is_empty() {
+            no_passage(&context)
+        } else {
+            let messages = prompt::build(&payload.query, &turns, &context.passages);
+            let request =
+                AnswerRequest { question: payload.query.clone(), passages: context.passages.clone(), messages };
+            let stream = self.model.answer(request).await?;
+            self.write_down(&delivery.lease, stream, &context).await?
+        };
+        let turn = delivery
+            .conversation_id
+            .is_some()
+            .then(|| Turn { question: payload.query.clone(), answer: answer.answer.clone() });
+        let result = serde_json::to_value(&answer)
+            .map_err(|error| Failure::new(Code::Unknown, "the answer could not be written").with_source(error))?;
+        Ok(Finish::Completed { result, document: None, turn })
+    }
+
+    async fn turns(&self, delivery: &Delivery) -> Result<Vec<Turn>, Halt> {
+        match &delivery.conversation_id {
+            Some(id) => Ok(self.store.turns(&delivery.tenant, id, self.history_turns).await?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// What an earlier attempt retrieved, or a new search, stored before anything is made of it.
+    async fn context(&self, delivery: &Delivery, payload: &ChatPayload, turns: &[Turn]) -> Result<Context, Halt> {
+        if let Some(context) = &delivery.context {
+            return Ok(context.clone());
+        }
+        let question = Question {
+            tenant: &delivery.tenant,
+            collection: payload.collection.as_ref(),
+            text: &payload.query,
+            turns,
+            top_k: payload.top_k,
+        };
+        let context = self.retriever.retrieve(&question).await?;
+        match self.store.save_context(&delivery.lease, &context).await? {
+            Fenced::Applied(()) => Ok(context),
+            Fenced::Stale => Err(Halt::LeaseLost),
+        }
+    }
+
+    /// Reads the answer to its end, writing it to the event log at the reader's pace.
+    async fn write_down(&self, lease: &Lease, mut stream: AnswerStream, context: &Context) -> Result<Answer, Halt> {
+        let mut filter = MarkerFilter::new(context.passages.len());
+        let mut text = String::new();
+        let mut unwritten = String::new();
+        let mut due = Instant::now();
+        let end = loop {
+            let part = tokio::select! {
+                part = stream.next() => part,
+                () = sleep_until(due), if !unwritten.is_empty() => {
+                    let pace = self.append(lease, &mut unwritten).await?;
+                    due = Instant::now() + pace;
+                    continue;
+                }
+            };
+            match part {
+                Some(Ok(AnswerPart::Delta(delta))) => {
+                    let shown = filter.push(&delta);
+                    text.push_str(&shown);
+                    unwritten.push_str(&shown);
+                }
+                Some(Ok(AnswerPart::Done { model, usage, .. })) => break (model, usage),
+                Some(Err(failure)) => return Err(failure.into()),
+                None => return Err(Failure::new(Code::StreamCut, "the answer ended before it was whole").into()),
+            }
+        };
+        let (rest, cited) = filter.finish();
+        text.push_str(&rest);
+        unwritten.push_str(&rest);
+        if !unwritten.is_empty() {
+            self.append(lease, &mut unwritten).await?;
+        }
+        if text.trim().is_empty() {
+            return Err(Failure::new(Code::EmptyAnswer, "the model gave an empty answer").into());
+        }
+        let citations = cited.into_iter().map(|index| Citation::of(index, &context.passages[index - 1])).collect();
+        let (model, usage) = end;
+        Ok(Answer { answer: text, citations, model, usage, retrieval: context.retrieval.clone() })
+    }
+
+    /// Writes what has come since the last time; says how long to wait before the next.
+    async fn append(&self, lease: &Lease, unwritten: &mut String) -> Result<Duration, Halt> {
+        match self.store.append_delta(lease, std::mem::take(unwritten)).await? {
+            Fenced::Applied(true) => Ok(READ_PACE),
+            Fenced::Applied(false) => Ok(UNREAD_PACE),
+            Fenced::Stale => Err(Halt::LeaseLost),
+        }
+    }
+}
+
+fn no_passage(context: &Context) -> Answer {
+    Answer {
+        answer: NO_PASSAGE.to_owned(),
+        citations: Vec::new(),
+        model: "none".to_owned(),
+        usage: Usage::default(),
+        retrieval: context.retrieval.clone(),
+    }
+}

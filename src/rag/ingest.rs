@@ -1,0 +1,148 @@
+//! Taking in a document: read, cut, embed, index; the registry makes it seen when the job finishes.
+//!
+//! The new version's chunks stand beside the old ones until the job's end names them in one step with the
+//! registry; what is left over is swept afterwards. A crash anywhere leaves the old version seen.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Halt;
+use crate::{
+    domain::{
+        document::{Change, DocumentCommit, DocumentRecord, DocumentVersion},
+        failure::{Code, Failure},
+        job::Delivery,
+    },
+    extract::{Extracted, Extractor},
+    index::{IndexedDocument, PassageIndex},
+    model::Embedder,
+    queue::{Deliveries, Documents, Finish},
+};
+
+/// Takes in, replaces and deletes documents.
+pub struct Ingest {
+    store: Arc<dyn Deliveries>,
+    documents: Arc<dyn Documents>,
+    index: Arc<dyn PassageIndex>,
+    embedder: Option<Arc<dyn Embedder>>,
+    extractor: Extractor,
+    batch: usize,
+}
+
+impl Ingest {
+    /// The use case over its ports; chunks are embedded `batch` at a time.
+    pub fn new(
+        store: Arc<dyn Deliveries>,
+        documents: Arc<dyn Documents>,
+        index: Arc<dyn PassageIndex>,
+        embedder: Option<Arc<dyn Embedder>>,
+        extractor: Extractor,
+        batch: usize,
+    ) -> Self {
+        Self { store, documents, index, embedder, extractor, batch: batch.max(1) }
+    }
+
+    /// Works on one delivery of an `ingest` job up to what it is to be finished with.
+    pub async fn run(&self, delivery: &Delivery) -> Result<Finish, Halt> {
+        let document = delivery
+            .document
+            .as_ref()
+            .ok_or_else(|| Failure::new(Code::UndecodablePayload, "the job carries no document"))?;
+        let known = self.documents.document(&delivery.tenant, &document.document_id).await?;
+        if known.as_ref().is_some_and(|known| known.applied_version >= document.version) {
+            return Ok(finish(document, DocumentCommit::Superseded, json!({ "superseded": true })));
+        }
+        match document.change {
+            Change::Delete => Ok(finish(document, DocumentCommit::Deleted, json!({ "deleted": true }))),
+            Change::Put => match known.filter(|known| self.is_same(known, document)) {
+                Some(known) => Ok(finish(
+                    document,
+                    DocumentCommit::Unchanged,
+                    json!({ "unchanged": true, "chunks": known.chunks, "size_bytes": known.size_bytes }),
+                )),
+                None => self.put(delivery, document).await,
+            },
+        }
+    }
+
+    async fn put(&self, delivery: &Delivery, document: &DocumentVersion) -> Result<Finish, Halt> {
+        let bytes = self.store.upload(delivery.lease.job).await?.ok_or(Halt::LeaseLost)?;
+        let extracted = self.extractor.extract(document.format, bytes, &document.title).await?;
+        let vectors = self.embed(&extracted).await?;
+        let chunks = extracted.chunks.len() as u32;
+        let text_bytes = extracted.text.len() as u64;
+        let title = title(document, extracted.title.as_deref());
+        let indexed = IndexedDocument {
+            tenant: delivery.tenant.clone(),
+            collection: document.collection.clone(),
+            document_id: document.document_id.clone(),
+            version: document.version,
+            title: title.clone(),
+            source: document.source.clone(),
+            text: extracted.text,
+            chunks: extracted.chunks,
+            vectors,
+            embedding_model: self.embedding_model(),
+        };
+        self.index.put(indexed).await?;
+        Ok(finish(
+            document,
+            DocumentCommit::Replaced {
+                title: title.clone(),
+                embedding_model: self.embedding_model(),
+                chunks,
+                text_bytes,
+            },
+            json!({ "unchanged": false, "title": title, "chunks": chunks, "size_bytes": text_bytes }),
+        ))
+    }
+
+    /// Whether what is seen of the document is already what was submitted, vectors included.
+    fn is_same(&self, known: &DocumentRecord, document: &DocumentVersion) -> bool {
+        known.version.is_some()
+            && known.content_hash.as_deref() == Some(document.content_hash.as_str())
+            && known.embedding_model == self.embedding_model()
+    }
+
+    fn embedding_model(&self) -> Option<String> {
+        self.embedder.as_ref().map(|embedder| embedder.model().to_owned())
+    }
+
+    /// One vector per chunk. The title and headings go in front: a chunk alone often does not say what it is about.
+    async fn embed(&self, extracted: &Extracted) -> Result<Vec<Vec<f32>>, Failure> {
+        let Some(embedder) = &self.embedder else { return Ok(Vec::new()) };
+        let mut vectors = Vec::with_capacity(extracted.chunks.len());
+        for batch in extracted.chunks.chunks(self.batch) {
+            let texts: Vec<String> = batch
+                .iter()
+                .map(|chunk| {
+                    if chunk.headings.is_empty() {
+                        chunk.text.clone()
+                    } else {
+                        format!("{}\n\n{}", chunk.headings.join(" > "), chunk.text)
+                    }
+                })
+                .collect();
+            vectors.extend(embedder.embed(&texts).await?);
+        }
+        Ok(vectors)
+    }
+}
+
+/// The document's own title where the submitted one is only its file's name.
+fn title(document: &DocumentVersion, own: Option<&str>) -> String {
+    let is_file_name = document.source.as_deref().is_some_and(|source| source.ends_with(document.title.as_str()));
+    match own {
+        Some(own) if is_file_name || document.title.is_empty() => own.to_owned(),
+        _ => document.title.clone(),
+    }
+}
+
+fn finish(document: &DocumentVersion, commit: DocumentCommit, details: Value) -> Finish {
+    let mut result = json!({ "document_id": document.document_id, "version": document.version });
+    if let (Value::Object(result), Value::Object(details)) = (&mut result, details) {
+        result.extend(details);
+    }
+    Finish::Completed { result, document: Some(commit), turn: None }
+}
