@@ -1,0 +1,137 @@
+//! apalis' view of the job store: a [`Backend`] fed by one driver task.
+//!
+//! apalis-core's own `Persisted` makes one state machine of fetching, acknowledging and beating, in which a
+//! blocking fetch blocks the others and any error ends the worker. Here the driver fetches only as many
+//! jobs as there are free slots, so that nothing is hoarded, and never gives up on a store that is away.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use apalis_core::{
+    backend::{Backend, BackendConfig, finalize::Ephemeral},
+    task::{Task, task_id::TaskId},
+    worker::context::WorkerContext,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::{STORE_BACKOFF, settle::SettleLayer};
+use crate::{
+    domain::{
+        ids::WorkerId,
+        job::{Delivery, Kind},
+    },
+    queue::SharedJobStore,
+};
+
+/// A delivery with the slot it takes up; the slot is free again when both are dropped.
+#[derive(Debug)]
+pub(super) struct Handed {
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) slot: Option<OwnedSemaphorePermit>,
+}
+
+/// Nothing goes wrong in here: the driver deals with the store's failures itself.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum Never {}
+
+/// The backend of one kind of job.
+pub(super) struct StoreBackend {
+    deliveries: mpsc::Receiver<Handed>,
+    settle: SettleLayer,
+}
+
+impl StoreBackend {
+    pub(super) fn new(deliveries: mpsc::Receiver<Handed>, settle: SettleLayer) -> Self {
+        Self { deliveries, settle }
+    }
+}
+
+impl Backend for StoreBackend {
+    type Task = Task<Handed>;
+    type Error = Never;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Never>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The end of the driver is the end of the backend: the worker then finishes what runs and exits.
+    fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Self::Task, Never>>> {
+        Poll::Ready(ready!(self.deliveries.poll_recv(cx)).map(|handed| Ok(Task::new(handed))))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Never>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl BackendConfig for StoreBackend {
+    type Args = Handed;
+    type Id = TaskId;
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = SettleLayer;
+
+    fn config(&self) -> &Self::Config {
+        &()
+    }
+
+    fn middleware(&mut self, _: &mut WorkerContext) -> SettleLayer {
+        self.settle.clone()
+    }
+}
+
+/// Fetches jobs of one kind for free slots until told to drain.
+pub(super) async fn drive(
+    store: SharedJobStore,
+    worker: WorkerId,
+    kind: Kind,
+    slots: Arc<Semaphore>,
+    handed: mpsc::Sender<Handed>,
+    drain: CancellationToken,
+) {
+    let mut failures = 0;
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = drain.cancelled() => return,
+            permit = slots.clone().acquire_owned() => permit,
+        };
+        let Ok(first) = first else { return };
+        let free = slots.available_permits();
+        let mut permits = vec![first];
+        // Another permit may go between the look and the taking only in this task: never fewer than seen.
+        permits.extend(std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()).take(free));
+        // Not raced against the drain: a fetch once sent may hand over jobs.
+        match store.fetch(&worker, kind, permits.len()).await {
+            Ok(deliveries) => {
+                failures = 0;
+                let idle = deliveries.is_empty();
+                for delivery in deliveries {
+                    let handed_over = Handed { delivery: Arc::new(delivery), slot: permits.pop() };
+                    if handed.send(handed_over).await.is_err() {
+                        return;
+                    }
+                }
+                drop(permits);
+                if idle {
+                    tokio::select! {
+                        () = drain.cancelled() => return,
+                        () = store.wait_for_work(kind) => {}
+                    }
+                }
+            }
+            Err(error) => {
+                drop(permits);
+                failures += 1;
+                tracing::warn!(%kind, %error, "fetching jobs failed");
+                tokio::select! {
+                    () = drain.cancelled() => return,
+                    () = tokio::time::sleep(STORE_BACKOFF.wait(failures)) => {}
+                }
+            }
+        }
+    }
+}

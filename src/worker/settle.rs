@@ -1,0 +1,189 @@
+//! What is done with a delivery's outcome: the outermost layer of apalis' service stack.
+//!
+//! It sees what the handler returned as well as panics and timeouts of the layers inside, decides by the
+//! error value alone, and writes the decision to the job store before the slot is free again.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use apalis_core::{
+    error::{AbortError, BoxDynError},
+    task::Task,
+};
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tower::{Layer, Service};
+
+use super::{STORE_BACKOFF, backend::Handed};
+use crate::{
+    domain::{
+        failure::{Code, Failure},
+        ids::Lease,
+        job::{Delivery, JobError},
+    },
+    queue::{Fenced, Finish, Release, SharedJobStore},
+    rag::Halt,
+    resilience::decision::{Decision, RetryPolicy},
+};
+
+/// Settles every delivery that passes through.
+#[derive(Clone)]
+pub(super) struct SettleLayer {
+    pub(super) store: SharedJobStore,
+    pub(super) policy: RetryPolicy,
+    /// Told whenever something was scheduled, so that the housekeeping sleeps no longer than that.
+    pub(super) upkeep: Arc<Notify>,
+    /// Ends the tries to settle with a store that does not answer.
+    pub(super) give_up: CancellationToken,
+}
+
+/// The layer's service.
+#[derive(Clone)]
+pub(super) struct SettleService<S> {
+    inner: S,
+    layer: SettleLayer,
+}
+
+impl<S> Layer<S> for SettleLayer {
+    type Service = SettleService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SettleService { inner, layer: self.clone() }
+    }
+}
+
+impl<S> Service<Task<Handed>> for SettleService<S>
+where
+    S: Service<Task<Handed>, Response = Finish>,
+    S::Error: Into<BoxDynError> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = ();
+    type Error = BoxDynError;
+    type Future = BoxFuture<'static, Result<(), BoxDynError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxDynError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut task: Task<Handed>) -> Self::Future {
+        let slot = task.args.slot.take();
+        let delivery = task.args.delivery.clone();
+        let outcome = self.inner.call(task);
+        let layer = self.layer.clone();
+        Box::pin(async move {
+            let outcome = outcome.await.map_err(|error| halt(error.into()));
+            layer.settle(&delivery, outcome).await;
+            drop(slot);
+            Ok(())
+        })
+    }
+}
+
+/// What the store is to do.
+#[derive(Clone, Debug)]
+enum Settlement {
+    Finish(Finish),
+    Release(Release),
+}
+
+impl SettleLayer {
+    async fn settle(&self, delivery: &Delivery, outcome: Result<Finish, Halt>) {
+        let (settlement, failure) = match outcome {
+            Ok(finish) => (Settlement::Finish(finish), None),
+            Err(Halt::LeaseLost) => {
+                tracing::info!(job.id = %delivery.lease.job, delivery = delivery.lease.delivery, "lease lost, outcome dropped");
+                return;
+            }
+            Err(Halt::Leaving) => (Settlement::Release(Release::HandBack), None),
+            Err(Halt::Failed(failure)) => (self.after(delivery, &failure), Some(failure)),
+        };
+        log(delivery, &settlement, failure.as_ref());
+        self.write(&delivery.lease, settlement).await;
+    }
+
+    fn after(&self, delivery: &Delivery, failure: &Failure) -> Settlement {
+        let error = JobError::from(failure);
+        match self.policy.decide(failure, delivery.attempt, delivery.max_attempts, delivery.deferrals) {
+            Decision::Retry(after) => Settlement::Release(Release::Retry { after, error }),
+            Decision::Defer(after) => Settlement::Release(Release::Defer { after, error }),
+            Decision::Dead(reason) => Settlement::Finish(Finish::Dead { reason, error }),
+        }
+    }
+
+    /// Writes the settlement, however long the store is away; only the end of the worker's grace ends that,
+    /// and then the lease expires and the job is delivered again.
+    async fn write(&self, lease: &Lease, settlement: Settlement) {
+        let mut failures = 0;
+        loop {
+            let written = match settlement.clone() {
+                Settlement::Finish(finish) => self.store.finish(lease, finish).await,
+                Settlement::Release(release) => self.store.release(lease, release).await,
+            };
+            match written {
+                Ok(Fenced::Applied(())) => {
+                    if matches!(settlement, Settlement::Release(_)) {
+                        self.upkeep.notify_one();
+                    }
+                    return;
+                }
+                Ok(Fenced::Stale) => {
+                    tracing::info!(job.id = %lease.job, delivery = lease.delivery, "stale settlement refused");
+                    return;
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(job.id = %lease.job, %error, "settling a job failed");
+                    tokio::select! {
+                        () = self.give_up.cancelled() => return,
+                        () = tokio::time::sleep(STORE_BACKOFF.wait(failures)) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One line per delivery.
+fn log(delivery: &Delivery, settlement: &Settlement, failure: Option<&Failure>) {
+    let job = delivery.lease.job;
+    let (kind, attempt) = (delivery.kind, delivery.attempt);
+    let code = failure.map_or("", |failure| failure.code.as_str());
+    let source = failure.and_then(|failure| failure.source.as_ref()).map(ToString::to_string).unwrap_or_default();
+    match settlement {
+        Settlement::Finish(Finish::Completed { .. }) => {
+            tracing::info!(job.id = %job, job.kind = %kind, job.attempt = attempt, "job completed");
+        }
+        Settlement::Finish(Finish::Dead { reason, .. }) => {
+            tracing::warn!(job.id = %job, job.kind = %kind, job.attempt = attempt, %reason, code, source, "job dead");
+        }
+        Settlement::Release(Release::Retry { after, .. }) => {
+            tracing::info!(job.id = %job, job.kind = %kind, job.attempt = attempt, code, source, ?after, "job to be retried");
+        }
+        Settlement::Release(Release::Defer { after, .. }) => {
+            tracing::info!(job.id = %job, job.kind = %kind, job.attempt = attempt, code, source, ?after, "job deferred");
+        }
+        Settlement::Release(Release::HandBack) => {
+            tracing::info!(job.id = %job, job.kind = %kind, "job handed back");
+        }
+    }
+}
+
+/// Reads an error of the service stack: our own [`Halt`], a timeout, a panic, or something unforeseen.
+fn halt(error: BoxDynError) -> Halt {
+    let error = match error.downcast::<Halt>() {
+        Ok(halt) => return *halt,
+        Err(error) => error,
+    };
+    if error.is::<tower::timeout::error::Elapsed>() {
+        return Failure::new(Code::AttemptTimeout, "the attempt took longer than an attempt may").into();
+    }
+    if error.is::<AbortError>() {
+        // The panic's own words may hold anything: they go to the log through the panic hook only.
+        return Failure::new(Code::HandlerPanicked, "ragq itself failed on this job (a panic, see its log)").into();
+    }
+    Failure::new(Code::Unknown, "the job failed for an unforeseen reason").with_source(error).into()
+}

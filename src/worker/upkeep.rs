@@ -1,0 +1,80 @@
+//! Housekeeping beside the work: promoting, reaping, retention, sweeping superseded chunks from the index.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::STORE_BACKOFF;
+use crate::{index::PassageIndex, queue::SharedJobStore};
+
+/// The longest sleep between two rounds: bounds how late an expired lease is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+/// How often superseded chunks are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Keeps the store in order until stopped; wakes at once when told that something was scheduled.
+pub async fn keep(store: SharedJobStore, wake: Arc<Notify>, stop: CancellationToken) {
+    let mut failures = 0;
+    loop {
+        let wait = match round(&store).await {
+            Ok(wait) => {
+                failures = 0;
+                wait
+            }
+            Err(error) => {
+                failures += 1;
+                tracing::warn!(%error, "housekeeping failed");
+                STORE_BACKOFF.wait(failures)
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = wake.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+async fn round(store: &SharedJobStore) -> crate::queue::Result<Duration> {
+    let done = store.upkeep().await?;
+    if done.leases_lost > 0 || done.deadlines > 0 {
+        tracing::warn!(
+            leases_lost = done.leases_lost,
+            poisoned = done.poisoned,
+            deadlines = done.deadlines,
+            "jobs taken back or buried"
+        );
+    }
+    Ok(store.next_due().await?.map_or(LONGEST_SLEEP, |due| due.min(LONGEST_SLEEP)))
+}
+
+/// Removes superseded chunks from the index until stopped.
+pub async fn sweep(store: SharedJobStore, index: Arc<dyn PassageIndex>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = sweep_once(&store, index.as_ref()).await {
+            tracing::warn!(%error, "sweeping superseded chunks failed");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+    }
+}
+
+/// One round of sweeping: every document that has something left over, a hundred at a time.
+pub async fn sweep_once(
+    store: &SharedJobStore,
+    index: &dyn PassageIndex,
+) -> Result<(), crate::domain::failure::Failure> {
+    loop {
+        let leftovers = store.leftovers(100).await?;
+        if leftovers.is_empty() {
+            return Ok(());
+        }
+        for leftover in leftovers {
+            index.remove_versions(&leftover.tenant, &leftover.document_id, leftover.keep).await?;
+            store.swept(&leftover).await?;
+        }
+    }
+}
