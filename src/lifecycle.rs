@@ -1,1 +1,173 @@
-//! To be written.
+//! Start, supervise, drain: the parts of a process from its first request to its last.
+//!
+//! Any part that ends before it was told to takes the process down with an error: a process that is half
+//! alive would look healthy and do nothing.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    task::{JoinError, JoinHandle, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    worker::{Stop, WorkerError, upkeep},
+};
+
+/// How long requests and settlements may go on once nothing is running any more.
+const LAST_SECONDS: Duration = Duration::from_secs(5);
+
+/// A process that could not start, or ended though nobody told it to.
+#[derive(Debug, thiserror::Error)]
+pub enum LifecycleError {
+    /// The listener is unusable.
+    #[error("listening failed")]
+    Listen(#[source] std::io::Error),
+    /// The worker ended.
+    #[error("the worker ended")]
+    Worker(#[source] WorkerError),
+    /// The API ended.
+    #[error("the API ended")]
+    Api(#[source] std::io::Error),
+    /// A part returned without being told to.
+    #[error("a part of ragq ended by itself: {0}")]
+    Ended(&'static str),
+    /// A part panicked.
+    #[error("a part of ragq panicked")]
+    Panicked(#[from] JoinError),
+}
+
+type Part = Result<&'static str, LifecycleError>;
+
+/// A running process: API, worker and housekeeping.
+#[derive(Debug)]
+pub struct Process {
+    /// Where the API listens.
+    pub address: SocketAddr,
+    drain: CancellationToken,
+    supervisor: JoinHandle<Result<(), LifecycleError>>,
+}
+
+impl Process {
+    /// Starts all parts of `app`, the API on `listener`.
+    pub fn start(app: App, listener: TcpListener) -> Result<Self, LifecycleError> {
+        let address = listener.local_addr().map_err(LifecycleError::Listen)?;
+        let drain = CancellationToken::new();
+        #[expect(clippy::disallowed_methods, reason = "the root of all tasks; `ended` and `drain` join it")]
+        let supervisor = tokio::spawn(supervise(app, listener, drain.clone()));
+        Ok(Self { address, drain, supervisor })
+    }
+
+    /// Resolves when the process has ended, which without a drain it only does on an error.
+    pub async fn ended(&mut self) -> Result<(), LifecycleError> {
+        (&mut self.supervisor).await?
+    }
+
+    /// Orders the process to finish what runs within the grace period, hand back the rest, and end.
+    pub fn begin_drain(&self) {
+        self.drain.cancel();
+    }
+
+    /// Gives that order and waits for the end.
+    pub async fn drain(&mut self) -> Result<(), LifecycleError> {
+        self.begin_drain();
+        self.ended().await
+    }
+}
+
+/// The stages of a shutdown, each told to the parts it concerns.
+#[derive(Default)]
+struct Stages {
+    worker: Stop,
+    rest: CancellationToken,
+}
+
+async fn supervise(app: App, listener: TcpListener, drain: CancellationToken) -> Result<(), LifecycleError> {
+    let stages = Stages { worker: Stop { drain: drain.clone(), ..Stop::default() }, ..Stages::default() };
+    let mut parts: JoinSet<Part> = JoinSet::new();
+    let wake = Arc::new(Notify::new());
+    let worker = app.worker(wake.clone());
+    let stop = stages.worker.clone();
+    parts.spawn(async move { worker.run(stop).await.map(|()| "worker").map_err(LifecycleError::Worker) });
+    let router = app.router(drain.clone());
+    let rest = stages.rest.clone();
+    parts.spawn(async move {
+        let serving = axum::serve(listener, router).with_graceful_shutdown(rest.cancelled_owned());
+        serving.await.map(|()| "api").map_err(LifecycleError::Api)
+    });
+    let (store, index) = (app.store.clone(), app.index.clone());
+    let keeping = upkeep::keep(store.clone(), wake, stages.rest.clone());
+    parts.spawn(async move {
+        keeping.await;
+        Ok("housekeeping")
+    });
+    let sweeping = upkeep::sweep(store, index, stages.rest.clone());
+    parts.spawn(async move {
+        sweeping.await;
+        Ok("sweeping")
+    });
+
+    let early = tokio::select! {
+        () = drain.cancelled() => None,
+        ended = parts.join_next() => Some(ended),
+    };
+    let outcome = match early {
+        None => Ok(()),
+        Some(ended) => Err(match ended {
+            Some(Ok(Ok(part))) => LifecycleError::Ended(part),
+            Some(Ok(Err(error))) => error,
+            Some(Err(error)) => error.into(),
+            None => LifecycleError::Ended("all"),
+        }),
+    };
+    let rest = end(stages, parts, app.grace()).await;
+    app.close().await;
+    outcome.and(rest)
+}
+
+/// Ends all parts in order: no new jobs, then the grace period, then handing back, then the rest.
+async fn end(stages: Stages, mut parts: JoinSet<Part>, grace: Duration) -> Result<(), LifecycleError> {
+    stages.worker.drain.cancel();
+    let mut outcome = Ok(());
+    if timeout(grace, join_worker(&mut parts, &mut outcome)).await.is_err() {
+        tracing::warn!("the grace period is over, handing back what still runs");
+    }
+    stages.worker.hand_back.cancel();
+    stages.rest.cancel();
+    if timeout(LAST_SECONDS, join_all(&mut parts, &mut outcome)).await.is_err() {
+        tracing::warn!("some requests were still open");
+        parts.shutdown().await;
+    }
+    outcome
+}
+
+async fn join_worker(parts: &mut JoinSet<Part>, outcome: &mut Result<(), LifecycleError>) {
+    while let Some(part) = parts.join_next().await {
+        if note(part, outcome) == Some("worker") {
+            return;
+        }
+    }
+}
+
+async fn join_all(parts: &mut JoinSet<Part>, outcome: &mut Result<(), LifecycleError>) {
+    while let Some(part) = parts.join_next().await {
+        note(part, outcome);
+    }
+}
+
+/// Keeps the first error; says which part ended well.
+fn note(part: Result<Part, JoinError>, outcome: &mut Result<(), LifecycleError>) -> Option<&'static str> {
+    let error = match part {
+        Ok(Ok(name)) => return Some(name),
+        Ok(Err(error)) => error,
+        Err(error) => error.into(),
+    };
+    if outcome.is_ok() {
+        *outcome = Err(error);
+    }
+    None
+}

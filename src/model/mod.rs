@@ -11,6 +11,7 @@ use crate::domain::{
 };
 
 pub mod extractive;
+pub mod observed;
 pub mod openai;
 
 /// Who says a message of a prompt.

@@ -6,6 +6,7 @@ mod config;
 mod extract;
 mod faults;
 mod index;
+mod journeys;
 mod model;
 mod queue;
 mod support;

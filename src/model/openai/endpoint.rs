@@ -36,7 +36,7 @@ impl Endpoint {
         }
         let host = url.host_str().unwrap_or_default().to_owned();
         let query = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-        let key = settings.api_key.as_deref().map_or("", str::trim);
+        let key = settings.api_key.as_ref().map_or("", |key| key.expose().trim());
         let mut base = url;
         base.set_query(None);
         base.set_fragment(None);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::harness::{ADMIN, App, expect, header, problem, text};
 
 async fn keyed() -> App {
-    App::with(|options| options.api.keys = "acme:key-a,umbrella:key-b".into()).await
+    App::with(|options| options.api.keys = "acme:key-a-0123456789,umbrella:key-b-0123456789".into()).await
 }
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn with_keys_every_route_but_page_health_and_contract_refuses_a_caller_wit
     for (path, methods) in contract["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys().map(|name| name.to_uppercase()) {
             let url = format!("{}{}", app.url, path.replace("{id}", "01J9ZC6M1V7H0Q8T3X5K2B4N6P"));
-            for wrong in [None, Some("Bearer nonsense"), Some("Bearer"), Some("Basic key-a"), Some("Bearer key-b2")] {
+            for wrong in [None, Some("Bearer nonsense"), Some("Bearer"), Some("Basic key-a-0123456789"), Some("Bearer key-b-01234567892")] {
                 let mut request = app.client.request(method.parse().unwrap(), &url);
                 if let Some(wrong) = wrong {
                     request = request.header("authorization", wrong);
@@ -39,18 +39,18 @@ async fn with_keys_every_route_but_page_health_and_contract_refuses_a_caller_wit
 #[tokio::test]
 async fn what_belongs_to_another_key_is_not_there() {
     let app = keyed().await;
-    let ask = app.post("/chat").bearer_auth("key-a").json(&json!({ "query": "mine?" }));
+    let ask = app.post("/chat").bearer_auth("key-a-0123456789").json(&json!({ "query": "mine?" }));
     let job = text(&expect(ask.send().await.unwrap(), 202).await, "job_id");
     let put = json!({ "title": "mine", "text": "text", "document_id": "mine" });
-    expect(app.post("/documents").bearer_auth("key-a").json(&put).send().await.unwrap(), 202).await;
+    expect(app.post("/documents").bearer_auth("key-a-0123456789").json(&put).send().await.unwrap(), 202).await;
     let paths = [format!("/job-status?job_id={job}"), format!("/jobs/{job}/events"), "/documents/mine".to_owned()];
     for path in &paths {
-        assert_eq!(app.get(path).bearer_auth("key-b").send().await.unwrap().status(), 404, "{path}");
-        assert_eq!(app.get(path).bearer_auth("key-a").send().await.unwrap().status(), 200, "{path}");
+        assert_eq!(app.get(path).bearer_auth("key-b-0123456789").send().await.unwrap().status(), 404, "{path}");
+        assert_eq!(app.get(path).bearer_auth("key-a-0123456789").send().await.unwrap().status(), 200, "{path}");
     }
-    let cancel = app.delete(&format!("/jobs/{job}")).bearer_auth("key-b").send().await.unwrap();
+    let cancel = app.delete(&format!("/jobs/{job}")).bearer_auth("key-b-0123456789").send().await.unwrap();
     problem(cancel, 404, "job_not_found").await;
-    let list = expect(app.get("/documents").bearer_auth("key-b").send().await.unwrap(), 200).await;
+    let list = expect(app.get("/documents").bearer_auth("key-b-0123456789").send().await.unwrap(), 200).await;
     assert_eq!(list["items"], json!([]));
 }
 
@@ -58,7 +58,7 @@ async fn what_belongs_to_another_key_is_not_there() {
 async fn an_idempotency_key_belongs_to_one_tenant() {
     let app = keyed().await;
     let mut jobs = Vec::new();
-    for key in ["key-a", "key-b"] {
+    for key in ["key-a-0123456789", "key-b-0123456789"] {
         let ask = app.post("/chat").bearer_auth(key).header("idempotency-key", "same").json(&json!({ "query": "q" }));
         jobs.push(text(&expect(ask.send().await.unwrap(), 202).await, "job_id"));
     }
@@ -69,7 +69,7 @@ async fn an_idempotency_key_belongs_to_one_tenant() {
 async fn the_admin_routes_want_the_admin_token_and_no_other() {
     let app = keyed().await;
     let call = |token: &str| app.get("/admin/queue").bearer_auth(token).send();
-    problem(call("key-a").await.unwrap(), 401, "unauthorized").await;
+    problem(call("key-a-0123456789").await.unwrap(), 401, "unauthorized").await;
     problem(app.get("/admin/queue").send().await.unwrap(), 401, "unauthorized").await;
     expect(call(ADMIN).await.unwrap(), 200).await;
     let unset = App::with(|options| options.admin_token = None).await;
@@ -83,22 +83,22 @@ async fn the_admin_routes_want_the_admin_token_and_no_other() {
 #[tokio::test]
 async fn a_key_over_its_rate_is_told_to_wait_while_others_go_on() {
     let app = App::with(|options| {
-        options.api.keys = "acme:key-a,umbrella:key-b".into();
+        options.api.keys = "acme:key-a-0123456789,umbrella:key-b-0123456789".into();
         options.api.rate_per_minute = Some(2);
     })
     .await;
     let ask = |key: &str| app.post("/chat").bearer_auth(key).json(&json!({ "query": "q" })).send();
-    expect(ask("key-a").await.unwrap(), 202).await;
+    expect(ask("key-a-0123456789").await.unwrap(), 202).await;
     let put = json!({ "title": "t", "text": "x" });
-    expect(app.post("/documents").bearer_auth("key-a").json(&put).send().await.unwrap(), 202).await;
-    let refused = ask("key-a").await.unwrap();
+    expect(app.post("/documents").bearer_auth("key-a-0123456789").json(&put).send().await.unwrap(), 202).await;
+    let refused = ask("key-a-0123456789").await.unwrap();
     let wait: u64 = header(&refused, "retry-after").unwrap().parse().unwrap();
     assert!((1..=30).contains(&wait), "{wait}");
     problem(refused, 429, "rate_limited").await;
-    let refused = app.post("/documents").bearer_auth("key-a").json(&put).send().await.unwrap();
+    let refused = app.post("/documents").bearer_auth("key-a-0123456789").json(&put).send().await.unwrap();
     problem(refused, 429, "rate_limited").await;
-    expect(ask("key-b").await.unwrap(), 202).await;
-    let reading = app.get("/documents").bearer_auth("key-a").send().await.unwrap();
+    expect(ask("key-b-0123456789").await.unwrap(), 202).await;
+    let reading = app.get("/documents").bearer_auth("key-a-0123456789").send().await.unwrap();
     expect(reading, 200).await;
 }
 
@@ -107,6 +107,6 @@ async fn with_keys_the_page_shows_figures_to_callers_only() {
     let app = keyed().await;
     let anybody = app.get("/").send().await.unwrap().text().await.unwrap();
     assert!(!anybody.contains("<dt>documents</dt>"));
-    let caller = app.get("/").bearer_auth("key-a").send().await.unwrap().text().await.unwrap();
+    let caller = app.get("/").bearer_auth("key-a-0123456789").send().await.unwrap().text().await.unwrap();
     assert!(caller.contains("<dt>documents</dt>") && !caller.contains("<dt>queued</dt>"));
 }

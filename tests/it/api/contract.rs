@@ -84,7 +84,7 @@ async fn the_contract_tells_the_limits_this_process_is_set_to() {
 #[tokio::test]
 async fn routes_are_marked_as_locked_only_if_they_are() {
     let open = document(&App::start().await).await;
-    let locked = document(&App::with(|options| options.api.keys = "a:b".into()).await).await;
+    let locked = document(&App::with(|options| options.api.keys = "a:b-0123456789abcdef".into()).await).await;
     assert_eq!(open["paths"]["/chat"]["post"].get("security"), None);
     assert_eq!(locked["paths"]["/chat"]["post"]["security"], json!([{ "api_key": [] }]));
     assert_eq!(open["paths"]["/admin/queue"]["get"]["security"], json!([{ "admin_token": [] }]));

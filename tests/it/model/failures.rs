@@ -102,7 +102,8 @@ mod a_reply_that_never_begins_is {
         let provider = ScriptedProvider::start(vec![]).await;
         let address = provider.base_url().replace("http:", "https:");
         // The scripted provider takes the handshake for a request without an end and closes.
-        let failure = ask(&OpenAiModel::new(&settings(&address)).unwrap());
+        let model = OpenAiModel::new(&settings(&address)).unwrap();
+        let failure = ask(&model);
         let failure = tokio::time::timeout(Duration::from_secs(20), failure).await.unwrap().unwrap_err();
         assert_eq!(failure.code, Code::ProviderUnreachable, "{failure:?}");
     }

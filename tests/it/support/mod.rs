@@ -3,3 +3,18 @@
 pub mod app;
 pub mod process;
 pub mod provider;
+
+use std::time::Duration;
+
+/// Asks `probe` again and again until it gives something; fails after a minute.
+pub async fn eventually<T>(mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(found) = probe().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asking).await.expect("it happens within a minute")
+}

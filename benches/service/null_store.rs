@@ -1,0 +1,149 @@
+//! A job store that accepts and forgets: what a request costs before it is stored.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use ragq::{
+    domain::{
+        answer::{Context, Turn},
+        document::{CollectionRecord, DocumentRecord},
+        event::EventPage,
+        ids::{Collection, DocumentId, JobId, Lease, Tenant, WorkerId},
+        job::{DeadLetter, Delivery, JobView, Kind, NewJob, Submitted},
+    },
+    queue::{
+        DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Deliveries, Documents, Fenced, Finish, Leftover,
+        Maintenance, Operations, Page, QueueStats, Release, Replay, Result, StoreError, Submissions, Upkeep, Watch,
+        WorkerInfo, watch::Watchers,
+    },
+};
+use serde_json::Value;
+
+/// Accepts every job at once.
+#[derive(Default)]
+pub struct NullStore(Watchers);
+
+#[async_trait]
+impl Submissions for NullStore {
+    async fn submit(&self, job: NewJob) -> Result<Submitted> {
+        Ok(Submitted::Accepted(job.id))
+    }
+    async fn job(&self, _: &Tenant, _: JobId) -> Result<Option<JobView>> {
+        Ok(None)
+    }
+    async fn cancel(&self, _: &Tenant, _: JobId) -> Result<Option<JobView>> {
+        Ok(None)
+    }
+    fn watch(&self, id: JobId) -> Watch {
+        self.0.watch(id)
+    }
+    async fn events(&self, _: &Tenant, _: JobId, _: Option<u64>, _: usize) -> Result<Option<EventPage>> {
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl Deliveries for NullStore {
+    async fn heartbeat(&self, _: &WorkerInfo) -> Result<()> {
+        Ok(())
+    }
+    async fn fetch(&self, _: &WorkerId, _: Kind, _: usize) -> Result<Vec<Delivery>> {
+        Ok(Vec::new())
+    }
+    async fn wait_for_work(&self, _: Kind) {
+        std::future::pending().await
+    }
+    fn watch_delivery(&self, lease: &Lease) -> Watch {
+        self.0.watch(lease.job)
+    }
+    async fn upload(&self, _: JobId) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+    async fn save_context(&self, _: &Lease, _: &Context) -> Result<Fenced> {
+        Ok(Fenced::Stale)
+    }
+    async fn append_delta(&self, _: &Lease, _: String) -> Result<Fenced<bool>> {
+        Ok(Fenced::Stale)
+    }
+    async fn finish(&self, _: &Lease, _: Finish) -> Result<Fenced> {
+        Ok(Fenced::Stale)
+    }
+    async fn release(&self, _: &Lease, _: Release) -> Result<Fenced> {
+        Ok(Fenced::Stale)
+    }
+    async fn leave(&self, _: &WorkerId) -> Result<()> {
+        Ok(())
+    }
+    async fn turns(&self, _: &Tenant, _: &str, _: usize) -> Result<Vec<Turn>> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl Documents for NullStore {
+    async fn document(&self, _: &Tenant, _: &DocumentId) -> Result<Option<DocumentRecord>> {
+        Ok(None)
+    }
+    async fn documents(
+        &self,
+        _: &Tenant,
+        _: Option<&Collection>,
+        _: Option<&str>,
+        _: usize,
+    ) -> Result<Page<DocumentRecord>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
+    }
+    async fn collections(&self, _: &Tenant) -> Result<Vec<CollectionRecord>> {
+        Ok(Vec::new())
+    }
+    async fn visible(&self, _: &Tenant, _: &[DocumentId]) -> Result<HashMap<DocumentId, (Collection, u64)>> {
+        Ok(HashMap::new())
+    }
+    async fn leftovers(&self, _: usize) -> Result<Vec<Leftover>> {
+        Ok(Vec::new())
+    }
+    async fn swept(&self, _: &Leftover) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Operations for NullStore {
+    async fn stats(&self) -> Result<QueueStats> {
+        Err(StoreError::Closed)
+    }
+    async fn pause(&self, _: &[Kind]) -> Result<()> {
+        Err(StoreError::Closed)
+    }
+    async fn resume(&self, _: &[Kind]) -> Result<()> {
+        Err(StoreError::Closed)
+    }
+    async fn dead_letters(&self, _: &DeadLetterFilter, _: Option<&str>, _: usize) -> Result<Page<DeadLetter>> {
+        Err(StoreError::Closed)
+    }
+    async fn dead_letter_groups(&self, _: &DeadLetterFilter) -> Result<Vec<DeadLetterGroup>> {
+        Err(StoreError::Closed)
+    }
+    async fn dead_letter(&self, _: JobId) -> Result<Option<DeadLetterDetail>> {
+        Err(StoreError::Closed)
+    }
+    async fn replay(&self, _: JobId, _: Option<Value>) -> Result<Replay> {
+        Err(StoreError::Closed)
+    }
+    async fn discard(&self, _: JobId) -> Result<bool> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl Maintenance for NullStore {
+    async fn upkeep(&self) -> Result<Upkeep> {
+        Ok(Upkeep::default())
+    }
+    async fn next_due(&self) -> Result<Option<std::time::Duration>> {
+        Ok(None)
+    }
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,333 @@
+//! Whole journeys of a job through the real parts: real stores, real HTTP, the scripted provider.
+
+use std::time::Duration;
+
+use ragq::config::{Secret, Settings};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{
+    app::TestApp,
+    eventually,
+    provider::{Gate, Reply, ScriptedProvider},
+};
+
+const NOTES: &str = "# Release\n\nReleases leave the yard on Tuesdays, after the harbour master has signed.\n";
+
+fn provider_at(provider: &ScriptedProvider) -> impl FnOnce(&mut Settings) {
+    let url = provider.base_url();
+    move |settings| {
+        settings.model.base_url = Some(url);
+        settings.model.api_key = Some(Secret::from("sk-test-0123456789abcdef"));
+    }
+}
+
+fn names(events: &[(String, Value)]) -> Vec<&str> {
+    events.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+/// The deltas after the last `started`, put together.
+fn streamed(events: &[(String, Value)]) -> String {
+    let from = events.iter().rposition(|(name, _)| name == "started").unwrap();
+    events[from..].iter().filter(|(name, _)| name == "delta").map(|(_, data)| data["text"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_answer_streams_cites_its_passages_and_is_the_same_in_events_and_result() {
+    let provider = ScriptedProvider::start(vec![
+        Reply::text("They leave on Tuesdays [1], not on Mondays [7].").pieces(9).usage(40, 9).model("served-model"),
+    ])
+    .await;
+    let app = TestApp::start_with(provider_at(&provider)).await;
+    app.put("release", "Release notes", NOTES).await;
+    let view = app.ask("When do releases leave the yard?").await;
+    assert_eq!(view["status"], "completed", "{view}");
+    let result = &view["result"];
+    assert_eq!(result["answer"], "They leave on Tuesdays [1], not on Mondays.");
+    assert_eq!(result["model"], "served-model");
+    assert_eq!(result["usage"], json!({ "prompt_tokens": 40, "completion_tokens": 9, "total_tokens": 49 }));
+    assert_eq!(result["retrieval"], json!({ "mode": "lexical", "degraded": false }));
+    let citations = result["citations"].as_array().unwrap();
+    assert_eq!(citations.len(), 1);
+    assert_eq!((&citations[0]["index"], &citations[0]["document_id"]), (&json!(1), &json!("release")));
+
+    let events = app.events(view["job_id"].as_str().unwrap()).await;
+    assert_eq!(names(&events)[..3], ["created", "started", "passages"]);
+    assert_eq!(names(&events).last(), Some(&"completed"));
+    assert_eq!(streamed(&events), result["answer"]);
+    let sequence: Vec<u64> = events.iter().map(|(_, data)| data["seq"].as_u64().unwrap()).collect();
+    assert_eq!(sequence, (0..events.len() as u64).collect::<Vec<_>>());
+
+    // The span points into the document's own text.
+    let (start, end) = (citations[0]["start"].as_u64().unwrap(), citations[0]["end"].as_u64().unwrap());
+    let text = app.send(Method::GET, "/documents/release/text", Value::Null).await.1;
+    assert_eq!(text.as_str().unwrap()[start as usize..end as usize], *citations[0]["text"].as_str().unwrap());
+    provider.finish();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_retry_uses_an_attempt_keeps_its_passages_and_starts_the_answer_anew() {
+    let provider = ScriptedProvider::start(vec![
+        Reply::text("They leave on Mondays, as far as").pieces(4).cut_after(2),
+        Reply::status(500),
+        Reply::text("On Tuesdays [1]."),
+    ])
+    .await;
+    let app = TestApp::start_with(provider_at(&provider)).await;
+    app.put("release", "Release notes", NOTES).await;
+    let view = app.ask("When do releases leave the yard?").await;
+    assert_eq!(view["status"], "completed", "{view}");
+    assert_eq!((&view["attempt"], &view["deliveries"], &view["lost_leases"]), (&json!(3), &json!(3), &json!(0)));
+    assert_eq!(view["result"]["answer"], "On Tuesdays [1].");
+    let events = app.events(view["job_id"].as_str().unwrap()).await;
+    assert_eq!(streamed(&events), "On Tuesdays [1].");
+    let count = |wanted: &str| names(&events).iter().filter(|name| **name == wanted).count();
+    assert_eq!((count("started"), count("passages"), count("retrying")), (3, 1, 2), "{events:?}");
+    let codes: Vec<_> = events.iter().filter(|(name, _)| name == "retrying").map(|(_, data)| &data["code"]).collect();
+    assert_eq!(codes, ["stream_cut", "provider_error"]);
+    provider.finish();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_costs_no_attempt_and_shows_as_degraded_until_it_is_mended() {
+    let provider = ScriptedProvider::start(vec![
+        Reply::error(401, "invalid_api_key", "Incorrect API key provided"),
+        Reply::text("On Tuesdays [1]."),
+    ])
+    .await;
+    let app = TestApp::start_with(provider_at(&provider)).await;
+    app.put("release", "Release notes", NOTES).await;
+    let job = app.submit("/chat", json!({ "query": "When do releases leave?" })).await;
+    let waiting = app.wait_until(&job, |view| view["deferrals"] == 1).await;
+    assert_eq!(waiting["error"]["code"], "provider_unauthorized", "{waiting}");
+    assert_eq!(waiting["error"]["class"], "provider_unusable");
+    let ready = app.get("/health/ready").await;
+    assert_eq!(ready["status"], "degraded", "{ready}");
+    let view = app.wait_for(&job).await;
+    assert_eq!((&view["status"], &view["attempt"], &view["deliveries"]), (&json!("completed"), &json!(1), &json!(2)));
+    let events = app.events(&job).await;
+    assert!(names(&events).contains(&"deferred"), "{events:?}");
+    assert_ne!(app.get("/health/ready").await["status"], "degraded");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_can_never_succeed_is_dead_at_once_and_can_be_replayed_edited() {
+    let provider = ScriptedProvider::start(vec![
+        Reply::error(400, "context_length_exceeded", "This model's maximum context length is 10 tokens."),
+        Reply::text("On Tuesdays [1]."),
+    ])
+    .await;
+    let app = TestApp::start_with(provider_at(&provider)).await;
+    app.put("release", "Release notes", NOTES).await;
+    let view = app.ask("When do releases leave, in every detail?").await;
+    assert_eq!((&view["status"], &view["attempt"]), (&json!("dead"), &json!(1)), "{view}");
+    assert_eq!(view["error"]["code"], "context_too_long");
+    let job = view["job_id"].as_str().unwrap();
+    let letter = app.get(&format!("/admin/dlq/{job}")).await;
+    assert_eq!(letter["reason"], "permanent");
+    assert_eq!(letter["payload"]["query"], "When do releases leave, in every detail?");
+    let mut payload = letter["payload"].clone();
+    payload["query"] = json!("When do releases leave?");
+    let (status, body) =
+        app.send(Method::POST, &format!("/admin/dlq/{job}/replay"), json!({ "payload": payload })).await;
+    assert!(status.is_success(), "{body}");
+    let view = app.wait_for(job).await;
+    assert_eq!((&view["status"], &view["deliveries"]), (&json!("completed"), &json!(1)), "{view}");
+    assert!(names(&app.events(job).await).contains(&"replayed"));
+    assert!(provider.calls()[1].body.to_string().contains("When do releases leave?"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn cancelling_closes_the_call_and_the_job_stays_cancelled() {
+    let provider = ScriptedProvider::start(vec![Reply::text("one two three four").pieces(4).stall_after(2)]).await;
+    let app = TestApp::start_with(provider_at(&provider)).await;
+    app.put("release", "Release notes", NOTES).await;
+    let job = app.submit("/chat", json!({ "query": "When do releases leave?" })).await;
+    provider.until("the call", |counts| counts.in_flight == 1).await;
+    let (status, view) = app.send(Method::DELETE, &format!("/jobs/{job}"), Value::Null).await;
+    assert_eq!((status, &view["status"]), (StatusCode::OK, &json!("cancelled")));
+    provider.until("the disconnect", |counts| counts.disconnects == 1).await;
+    let (status, again) = app.send(Method::DELETE, &format!("/jobs/{job}"), Value::Null).await;
+    assert_eq!((status, &again["status"]), (StatusCode::OK, &json!("cancelled")));
+    assert_eq!(names(&app.events(&job).await).last(), Some(&"cancelled"));
+    provider.finish();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_missed_deadline_closes_the_call_and_kills_the_job() {
+    let provider = ScriptedProvider::start(vec![Reply::stall()]).await;
+    let app = TestApp::start_with(provider_at(&provider)).await;
+    app.put("release", "Release notes", NOTES).await;
+    let job = app.submit("/chat", json!({ "query": "When do releases leave?", "deadline_ms": 400 })).await;
+    let view = app.wait_for(&job).await;
+    assert_eq!((&view["status"], &view["error"]["code"]), (&json!("dead"), &json!("deadline_exceeded")), "{view}");
+    provider.until("the disconnect", |counts| counts.disconnects == 1).await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_follow_up_question_is_searched_and_asked_with_what_came_before() {
+    let provider =
+        ScriptedProvider::start(vec![Reply::text("The harbour master signs [1]."), Reply::text("On Tuesdays [1].")])
+            .await;
+    let app = TestApp::start_with(provider_at(&provider)).await;
+    app.put("release", "Release notes", NOTES).await;
+    app.put("garden", "Garden", "The garden gate is painted green. When it rains the gate is shut.").await;
+    let first = json!({ "query": "Who signs the releases in the yard?", "conversation_id": "c-1" });
+    let job = app.submit("/chat", first).await;
+    assert_eq!(app.wait_for(&job).await["status"], "completed");
+    let job = app.submit("/chat", json!({ "query": "And when exactly?", "conversation_id": "c-1" })).await;
+    let view = app.wait_for(&job).await;
+    assert_eq!(view["result"]["citations"][0]["document_id"], "release", "{view}");
+    let prompt = provider.calls()[1].body["messages"].to_string();
+    assert!(prompt.contains("Who signs the releases in the yard?"), "{prompt}");
+    assert!(prompt.contains("The harbour master signs."), "earlier numbers mean nothing now: {prompt}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn when_embedding_fails_a_question_is_answered_by_words_alone_and_says_so() {
+    let provider = ScriptedProvider::start(vec![
+        Reply::embeddings(8),
+        Reply::status(500).for_embeddings(),
+        Reply::text("On Tuesdays [1]."),
+        Reply::embeddings(8),
+        Reply::text("On Tuesdays [1]."),
+    ])
+    .await;
+    let configure = provider_at(&provider);
+    let app = TestApp::start_with(|settings| {
+        configure(settings);
+        settings.embedding.model = Some("embedder".to_owned());
+    })
+    .await;
+    app.put("release", "Release notes", NOTES).await;
+    let view = app.ask("When do releases leave?").await;
+    assert_eq!(view["result"]["retrieval"], json!({ "mode": "lexical", "degraded": true }), "{view}");
+    let view = app.ask("When do releases leave?").await;
+    assert_eq!(view["result"]["retrieval"], json!({ "mode": "hybrid", "degraded": false }), "{view}");
+    provider.finish();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn asking_an_empty_system_or_beyond_the_documents_calls_no_model() {
+    let provider = ScriptedProvider::start(vec![]).await;
+    let app = TestApp::start_with(provider_at(&provider)).await;
+    let view = app.ask("Is anybody there?").await;
+    assert_eq!((&view["status"], &view["result"]["citations"]), (&json!("completed"), &json!([])), "{view}");
+    app.put("release", "Release notes", NOTES).await;
+    let view = app.ask("Zymurgy quixotic xylophone?").await;
+    assert_eq!((&view["status"], &view["result"]["citations"]), (&json!("completed"), &json!([])), "{view}");
+    let job = app.submit("/chat", json!({ "query": "Releases?", "collection": "nowhere" })).await;
+    let view = app.wait_for(&job).await;
+    assert_eq!((&view["status"], &view["error"]["code"]), (&json!("dead"), &json!("collection_not_found")), "{view}");
+    provider.finish();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn questions_are_answered_while_a_long_ingestion_waits_and_runs() {
+    let app = TestApp::start_with(|settings| settings.worker.ingest_slots = 1).await;
+    app.put("release", "Release notes", NOTES).await;
+    let mut jobs = Vec::new();
+    for n in 0..60 {
+        let text = format!("# Part {n}\n\n{}", "All work and no play makes a long document. ".repeat(400));
+        jobs.push(app.submit("/documents", json!({ "title": format!("Part {n}"), "text": text })).await);
+    }
+    let view = app.ask("When do releases leave the yard?").await;
+    assert_eq!(view["status"], "completed");
+    let queue = app.get("/admin/queue").await;
+    assert!(queue["backlog"].as_u64().unwrap() > 0, "the ingestion was over before the question: {queue}");
+    for job in jobs {
+        assert_eq!(app.wait_for(&job).await["status"], "completed");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_changed_document_is_replaced_as_a_whole_and_a_deleted_one_is_gone() {
+    let app = TestApp::start().await;
+    app.put("port", "Port", "The ferry sails at nine from the old pier.").await;
+    let unchanged = app.put("port", "Port", "The ferry sails at nine from the old pier.").await;
+    assert_eq!(unchanged["result"]["unchanged"], true, "{unchanged}");
+    app.put("port", "Port", "The ferry sails at eleven from the new pier.").await;
+    let view = app.ask("When does the ferry sail?").await;
+    let answer = view["result"]["answer"].as_str().unwrap();
+    assert!(answer.contains("eleven") && !answer.contains("nine"), "{answer}");
+    let (status, deletion) = app.send(Method::DELETE, "/documents/port", Value::Null).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    app.wait_for(deletion["job_id"].as_str().unwrap()).await;
+    let (status, _) = app.send(Method::GET, "/documents/port", Value::Null).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let view = app.ask("When does the ferry sail?").await;
+    assert_eq!(view["result"]["citations"], json!([]), "{view}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn draining_finishes_what_runs_and_hands_back_the_rest_uncounted() {
+    let gate = Gate::new();
+    let provider = ScriptedProvider::start(vec![
+        Reply::text("Finished in the grace period [1].").held_by(&gate),
+        Reply::stall(),
+        Reply::text("Finished by the next process [1]."),
+    ])
+    .await;
+    let app = TestApp::start_with(provider_at(&provider)).await;
+    app.put("release", "Release notes", NOTES).await;
+    let first = app.submit("/chat", json!({ "query": "When do releases leave?" })).await;
+    provider.until("the first call", |counts| counts.in_flight == 1).await;
+    let second = app.submit("/chat", json!({ "query": "Who signs the releases?" })).await;
+    provider.until("the second call", |counts| counts.in_flight == 2).await;
+    app.begin_drain();
+    eventually(async || {
+        let (status, ready) = app.send(Method::GET, "/health/ready", Value::Null).await;
+        (status == StatusCode::SERVICE_UNAVAILABLE).then_some(ready)
+    })
+    .await;
+    gate.open();
+    let data = app.drain().await;
+    let app = TestApp::start_in(data, provider_at(&provider)).await;
+    let view = app.wait_for(&first).await;
+    assert_eq!((&view["deliveries"], &view["attempt"]), (&json!(1), &json!(1)), "{view}");
+    assert_eq!(view["result"]["answer"], "Finished in the grace period [1].");
+    let view = app.wait_for(&second).await;
+    assert_eq!((&view["status"], &view["attempt"], &view["lost_leases"]), (&json!("completed"), &json!(1), &json!(0)));
+    assert_eq!(view["deliveries"], 2, "{view}");
+    provider.finish();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_stream_opened_before_the_job_runs_shows_every_event_as_it_comes() {
+    let gate = Gate::new();
+    let provider =
+        ScriptedProvider::start(vec![Reply::text("On Tuesdays, as ever [1].").pieces(5).held_after_first_by(&gate)])
+            .await;
+    let app = TestApp::start_with(provider_at(&provider)).await;
+    app.put("release", "Release notes", NOTES).await;
+    let job = app.submit("/chat", json!({ "query": "When do releases leave?" })).await;
+    let url = format!("{}/jobs/{job}/events", app.url);
+    let mut stream = app.http.get(&url).send().await.unwrap();
+    let mut seen = String::new();
+    while !seen.contains("event: delta") && !seen.contains("event:delta") {
+        let chunk = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await.expect("a delta comes");
+        seen += &String::from_utf8(chunk.unwrap().expect("the stream is open").to_vec()).unwrap();
+    }
+    assert!(!seen.contains("completed"), "the first words come before the answer is whole: {seen}");
+    gate.open();
+    app.wait_for(&job).await;
+    let log = app.events(&job).await;
+    let last = log.last().unwrap().1["seq"].as_u64().unwrap();
+    let resumed = app.http.get(&url).header("last-event-id", "1").send().await.unwrap().text().await.unwrap();
+    assert_eq!(crate::support::app::events(&resumed), log[2..]);
+    let past = app.http.get(&url).query(&[("after", last)]).send().await.unwrap();
+    assert_eq!(past.status(), StatusCode::NO_CONTENT);
+    app.finish().await;
+}
