@@ -136,6 +136,7 @@ impl World {
         Some((lease, job.cloned()))
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm per action reads best together")]
     async fn act(&mut self, action: Action) {
         let store = self.fixture.store();
         let store = &*store;
@@ -172,7 +173,7 @@ impl World {
             Action::Complete { delivery } => {
                 let Some((lease, job)) = self.lease(delivery) else { return };
                 let done = store.finish(&lease, contract::completed("a")).await.unwrap();
-                self.expect(done, lease.job, job, |job, now| {
+                self.expect(done, lease.job, job.as_ref(), |job, now| {
                     // The successful attempt goes on being shown.
                     job.used += 1;
                     job.end(Status::Completed, now);
@@ -181,7 +182,7 @@ impl World {
             Action::Die { delivery } => {
                 let Some((lease, job)) = self.lease(delivery) else { return };
                 let done = store.finish(&lease, contract::dead(Code::ContentRefused)).await.unwrap();
-                self.expect(done, lease.job, job, |job, now| {
+                self.expect(done, lease.job, job.as_ref(), |job, now| {
                     job.used += 1;
                     job.end(Status::Dead, now);
                 });
@@ -189,7 +190,7 @@ impl World {
             Action::Retry { delivery, after_s } => {
                 let Some((lease, job)) = self.lease(delivery) else { return };
                 let done = store.release(&lease, contract::retry(Duration::from_secs(after_s))).await.unwrap();
-                self.expect(done, lease.job, job, |job, now| {
+                self.expect(done, lease.job, job.as_ref(), |job, now| {
                     job.used += 1;
                     if job.used >= job.max_attempts {
                         job.end(Status::Dead, now);
@@ -201,7 +202,7 @@ impl World {
             Action::Defer { delivery, after_s } => {
                 let Some((lease, job)) = self.lease(delivery) else { return };
                 let done = store.release(&lease, contract::defer(Duration::from_secs(after_s))).await.unwrap();
-                self.expect(done, lease.job, job, |job, now| {
+                self.expect(done, lease.job, job.as_ref(), |job, now| {
                     job.deferrals += 1;
                     wait(job, now, after_s);
                 });
@@ -209,7 +210,7 @@ impl World {
             Action::HandBack { delivery } => {
                 let Some((lease, job)) = self.lease(delivery) else { return };
                 let done = store.release(&lease, Release::HandBack).await.unwrap();
-                self.expect(done, lease.job, job, |job, _| job.status = Status::Queued);
+                self.expect(done, lease.job, job.as_ref(), |job, _| job.status = Status::Queued);
             }
             Action::Leave { worker } => {
                 store.leave(&self.workers[worker]).await.unwrap();
@@ -258,7 +259,7 @@ impl World {
         }
     }
 
-    fn expect(&mut self, done: Fenced, id: JobId, job: Option<Job>, change: impl FnOnce(&mut Job, i64)) {
+    fn expect(&mut self, done: Fenced, id: JobId, job: Option<&Job>, change: impl FnOnce(&mut Job, i64)) {
         assert_eq!(done == Fenced::Applied(()), job.is_some(), "fenced by the lease, and only by it");
         if job.is_some() {
             change(self.jobs.get_mut(&id).unwrap(), self.now);

@@ -1,4 +1,4 @@
-//! The store in one SQLite file: its fixture for the contract, and what only a file can do.
+//! The store in one `SQLite` file: its fixture for the contract, and what only a file can do.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -73,7 +73,7 @@ async fn a_file_serves_one_store_at_a_time() {
     let fixture = SqliteFixture::open(Limits::default()).await;
     let open = || SqliteJobStore::open(&fixture.path(), options(&fixture.limits), Arc::new(fixture.clock.clone()));
     let refused = open().unwrap_err();
-    assert!(format!("{:?}", refused).contains("InUse"), "{refused:?}");
+    assert!(format!("{refused:?}").contains("InUse"), "{refused:?}");
     fixture.store.close().await;
     open().unwrap().ping().await.unwrap();
 }
@@ -138,7 +138,7 @@ async fn leases_hold_through_a_stall_of_the_whole_process() {
     let worker = contract::beat(&*store, "w").await;
     let delivery = contract::take(&*store, &worker).await;
     store.upkeep().await.unwrap();
-    fixture.pass(Duration::from_secs(8 * 3600)).await;
+    fixture.pass(Duration::from_hours(8)).await;
     assert_eq!(store.upkeep().await.unwrap().leases_lost, 0, "the worker had no chance to beat");
     contract::beat_again(&*store, &worker).await;
     fixture.pass(fixture.limits.lease * 2 / 3).await;

@@ -187,7 +187,7 @@ pub async fn a_job_past_its_deadline_is_dead_while_waiting<F: Fixture>() {
     let store = fixture.store();
     let deadline = Some(Duration::from_secs(10));
     let queued = submit(&*store, NewJob { deadline, ..chat("q") }).await;
-    let delayed = submit(&*store, NewJob { deadline, delay: Some(Duration::from_secs(60)), ..chat("q") }).await;
+    let delayed = submit(&*store, NewJob { deadline, delay: Some(Duration::from_mins(1)), ..chat("q") }).await;
     let patient = submit(&*store, chat("q")).await;
     fixture.pass(Duration::from_millis(9_999)).await;
     assert_eq!(store.upkeep().await.unwrap().deadlines, 0);
@@ -221,7 +221,7 @@ pub async fn a_wait_beyond_the_deadline_ends_at_the_deadline<F: Fixture>() {
     let worker = beat(&*store, "w").await;
     let id = submit(&*store, NewJob { deadline: Some(Duration::from_secs(5)), ..chat("q") }).await;
     let delivery = take(&*store, &worker).await;
-    release(&*store, &delivery.lease, defer(Duration::from_secs(60))).await;
+    release(&*store, &delivery.lease, defer(Duration::from_mins(1))).await;
     assert_eq!(store.next_due().await.unwrap(), Some(Duration::from_secs(5)));
     fixture.pass(Duration::from_secs(5)).await;
     let done = store.upkeep().await.unwrap();

@@ -46,8 +46,8 @@ impl Default for Limits {
             max_lost_leases: 3,
             max_jobs: 100_000,
             max_bytes: 1 << 30,
-            completed_retention: Duration::from_secs(3_600),
-            dead_retention: Duration::from_secs(7_200),
+            completed_retention: Duration::from_hours(1),
+            dead_retention: Duration::from_hours(2),
         }
     }
 }

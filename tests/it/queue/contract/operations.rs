@@ -28,7 +28,7 @@ pub async fn figures_count_every_state<F: Fixture>() {
     take(&*store, &worker).await;
     let cancelled = submit(&*store, chat("cancelled")).await;
     store.cancel(&"default".into(), cancelled).await.unwrap();
-    submit(&*store, NewJob { delay: Some(Duration::from_secs(60)), ..chat("later") }).await;
+    submit(&*store, NewJob { delay: Some(Duration::from_mins(1)), ..chat("later") }).await;
     submit(&*store, chat("queued")).await;
     fixture.pass(Duration::from_millis(700)).await;
     submit(&*store, chat("queued")).await;
@@ -228,14 +228,14 @@ pub async fn what_has_ended_is_kept_for_its_time_and_no_longer<F: Fixture>() {
     store.cancel(&tenant, cancelled).await.unwrap();
     let letter = dead_letter(&*store, &worker, Code::ContentRefused).await;
     let waiting = submit(&*store, chat("waits for ever")).await;
-    fixture.pass(limits.completed_retention - Duration::from_millis(1)).await;
+    fixture.pass(limits.completed_retention.saturating_sub(Duration::from_millis(1))).await;
     assert_eq!(store.upkeep().await.unwrap().expired, 0);
     fixture.pass(Duration::from_millis(1)).await;
     assert_eq!(store.upkeep().await.unwrap().expired, 251);
     assert!(store.job(&tenant, done[0]).await.unwrap().is_none());
     assert!(store.events(&tenant, done[0], None, 10).await.unwrap().is_none());
     assert_eq!(view(&*store, letter).await.status, Status::Dead);
-    fixture.pass(limits.dead_retention - limits.completed_retention).await;
+    fixture.pass(limits.dead_retention.saturating_sub(limits.completed_retention)).await;
     assert_eq!(store.upkeep().await.unwrap().expired, 1);
     assert!(store.job(&tenant, letter).await.unwrap().is_none());
     assert_eq!(view(&*store, waiting).await.status, Status::Queued);
