@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use rand::{RngExt as _, SeedableRng, rngs::StdRng};
+use rand::{Rng as _, SeedableRng, rngs::StdRng};
 
 use ragq::{
     domain::{document::Format, failure::Code},
@@ -36,7 +36,10 @@ async fn bytes_of_another_kind_are_refused_before_any_parser_runs() {
 
 #[tokio::test]
 async fn documents_without_a_word_are_empty() {
-    assert_eq!(refused(Format::Html, "<html><head><title></title></head><body><img src=x></body>").await, Code::DocumentEmpty);
+    assert_eq!(
+        refused(Format::Html, "<html><head><title></title></head><body><img src=x></body>").await,
+        Code::DocumentEmpty
+    );
     assert_eq!(refused(Format::Text, "\u{feff}\u{2028}\u{a0}").await, Code::DocumentEmpty);
     assert_eq!(refused(Format::Docx, docx("")).await, Code::DocumentEmpty);
     assert_eq!(refused(Format::Pdf, pdf("A scan", &["", ""])).await, Code::DocumentEmpty);

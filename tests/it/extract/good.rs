@@ -10,7 +10,8 @@ use super::{
 #[tokio::test]
 async fn markdown_is_kept_and_its_headings_name_the_chunks() {
     let long = "A sentence of the part on installing. ".repeat(12);
-    let source = format!("\u{feff}# Guide\r\n\r\nWelcome.\r\n\r\n## Install\r\n\r\n{long}\r\n\r\n## Use\r\n\r\n{long}\r\n");
+    let source =
+        format!("\u{feff}# Guide\r\n\r\nWelcome.\r\n\r\n## Install\r\n\r\n{long}\r\n\r\n## Use\r\n\r\n{long}\r\n");
     let read = good(Format::Markdown, source.as_bytes()).await;
     assert_eq!(read.title.as_deref(), Some("Guide"));
     assert_eq!(read.text, source.trim_start_matches('\u{feff}').replace("\r\n", "\n").trim_end());
@@ -51,7 +52,9 @@ async fn html_keeps_headings_lists_tables_and_code_and_drops_the_rest() {
 
 #[tokio::test]
 async fn an_html_page_in_a_declared_encoding_is_decoded() {
-    let html = [&b"<html><head><meta charset='windows-1251'><title>x</title><body><p>"[..], b"\xcf\xf0\xe8\xe2\xe5\xf2"].concat();
+    let html =
+        [&b"<html><head><meta charset='windows-1251'><title>x</title><body><p>"[..], b"\xcf\xf0\xe8\xe2\xe5\xf2"]
+            .concat();
     let read = good(Format::Html, html).await;
     assert_eq!((read.text.as_str(), read.title.as_deref()), ("Привет", Some("x")));
 }
