@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn a_heading_never_ends_a_chunk_that_is_followed_by_another() {
         let body = "x".repeat(180);
-        let source = (1..12).map(|n| format!("## H{n}\n\n{body}\n\n{body}\n\n")).collect::<String>();
+        let source = format!("## H\n\n{body}\n\n{body}\n\n").repeat(12);
         for (_, text) in chunks(&source, 200) {
             assert!(!text.lines().last().unwrap_or_default().starts_with('#'), "{text}");
         }

@@ -136,7 +136,7 @@ impl Writer {
     fn run(html: &str, drop_navigation: bool) -> Self {
         let mut writer = Self { drop_navigation, ..Self::default() };
         let callback = |event: CallbackEvent<'_>, _: Span<()>| -> Option<()> {
-            writer.take(event);
+            writer.take(&event);
             None
         };
         let mut emitter = CallbackEmitter::new(callback);
@@ -148,19 +148,19 @@ impl Writer {
         writer
     }
 
-    fn take(&mut self, event: CallbackEvent<'_>) {
+    fn take(&mut self, event: &CallbackEvent<'_>) {
         match event {
             CallbackEvent::OpenStartTag { name } => {
                 self.tag = Tag { name: name.to_vec(), ..Tag::default() };
             }
             CallbackEvent::AttributeName { name } => {
                 self.tag.attribute = name.to_vec();
-                self.tag.hidden |= name == b"hidden";
+                self.tag.hidden |= *name == b"hidden";
             }
             CallbackEvent::AttributeValue { value } => self.tag.value(value),
             CallbackEvent::CloseStartTag { self_closing } => {
                 let tag = std::mem::take(&mut self.tag);
-                self.open(&tag, self_closing);
+                self.open(&tag, *self_closing);
             }
             CallbackEvent::EndTag { name } => self.close(name),
             CallbackEvent::String { value } => self.words(&String::from_utf8_lossy(value)),
