@@ -169,9 +169,11 @@ impl<'a> Outline<'a> {
             let cut = match unit.role {
                 Role::Heading(level) => {
                     let begins_section = body && !self.units[at - 1].leads();
-                    let heads_only = !body && chars + unit.chars > self.target / 2;
-                    ((begins_section && !self.joins(chars, sections[at], level)) || (heads_only && at > from))
-                        .then_some(at)
+                    let heads_only = !body && at > from && chars + unit.chars > self.target / 2;
+                    // A few words before the first heading are nothing without what follows.
+                    let preamble = self.units[from].under.is_none() && chars < self.target / 10;
+                    let apart = begins_section && !preamble && !self.joins(chars, sections[at], level);
+                    (apart || heads_only).then_some(at)
                 }
                 Role::TableHead => (!body && at > from && chars + unit.chars > self.target / 2).then_some(at),
                 Role::Body if body && chars + unit.chars > self.target => {
@@ -358,6 +360,14 @@ mod tests {
         let source = "Sentence number one is here. ".repeat(100);
         let got = chunks(&source, 200);
         assert!(got.len() >= 15 && got.iter().all(|(_, text)| text.ends_with('.') && text.len() <= 200), "{got:?}");
+    }
+
+    #[test]
+    fn a_few_words_before_the_first_heading_go_with_it() {
+        let source = format!("By us.\n\n# T\n\n{}\n\n{}", "Prose. ".repeat(20), "More. ".repeat(30));
+        let got = chunks(&source, 200);
+        assert!(got[0].1.starts_with("By us.\n\n# T\n\nProse."), "{got:?}");
+        assert_eq!(got[0].0, path(&["T"]));
     }
 
     #[test]
