@@ -178,3 +178,62 @@ fn timed_out() -> Failure {
 pub(super) fn unavailable(message: &str) -> Failure {
     Failure::new(Code::ParserUnavailable, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(status: i32, stdout: &str, stderr: &str) -> Result<Extracted, Failure> {
+        let outcome =
+            Outcome { status: ExitStatus::from_raw(status), stdout: stdout.into(), stderr: stderr.as_bytes().to_vec() };
+        judge(outcome, 100)
+    }
+
+    #[test]
+    fn what_ended_the_child_decides_who_is_to_blame() {
+        for (signal, stderr, code) in [
+            (6, "memory allocation of 4096 bytes failed\n", Code::ParserMemory),
+            (6, "thread 'x' has overflowed its stack\n", Code::ParserCrashed),
+            (6, "", Code::ParserCrashed),
+            (11, "", Code::ParserCrashed),
+            (24, "", Code::ParserTimeout),
+            (9, "", Code::ParserUnavailable),
+            (15, "", Code::ParserUnavailable),
+            (2, "", Code::ParserUnavailable),
+        ] {
+            assert_eq!(ended(signal, "", stderr).unwrap_err().code, code, "signal {signal}, {stderr}");
+        }
+    }
+
+    #[test]
+    fn an_honest_answer_is_taken() {
+        let said = "{\"read\":{\"title\":\"T\",\"text_bytes\":5,\"chunks\":[{\"start\":0,\"end\":3,\"headings\":[\"H\"]}]}}\nwörd";
+        let read = ended(0, said, "").unwrap();
+        assert_eq!((read.text.as_str(), read.chunks[0].text.as_str()), ("wörd", "wö"));
+    }
+
+    #[test]
+    fn a_child_that_lies_is_not_believed() {
+        let read = |bytes: usize, start: usize, end: usize| {
+            format!(
+                "{{\"read\":{{\"title\":null,\"text_bytes\":{bytes},\"chunks\":[{{\"start\":{start},\"end\":{end},\"headings\":[]}}]}}}}\nwörd"
+            )
+        };
+        let refused = |code: &str| format!("{{\"refused\":{{\"code\":\"{code}\",\"message\":\"m\"}}}}\n");
+        for said in [
+            read(5, 0, 2),
+            read(5, 3, 1),
+            read(5, 0, 9),
+            read(4, 0, 1),
+            refused("provider_unauthorized"),
+            refused("document_damaged").replace('\n', ""),
+            "no json\n".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(ended(0, &said, "").unwrap_err().code, Code::ParserCrashed, "{said}");
+        }
+        assert_eq!(ended(0, &refused("document_damaged"), "").unwrap_err().code, Code::DocumentDamaged);
+        let larger = format!("{}{}", read(105, 0, 1), "x".repeat(100));
+        assert_eq!(ended(0, &larger, "").unwrap_err().code, Code::ParserCrashed);
+    }
+}
