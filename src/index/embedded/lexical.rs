@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::{
-    forward::{self, Part, put_varint, varint},
+    forward::{Part, put_varint, varint},
     query::Group,
     roster::{ChunkKey, Roster},
     top::Top,
@@ -16,6 +16,11 @@ use super::{
 
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
+/// How much of the score of the best other chunk of its document a chunk is given.
+///
+/// A passage from a document about the subject is worth more than one from a document that mentions it. On
+/// Cranfield 0.1 and 0.2 do about as well, 0.3 does worse than none.
+const COMPANY: f32 = 0.15;
 
 /// What a shelf knows of its words.
 #[derive(Debug, Default)]
@@ -30,7 +35,7 @@ pub(super) struct Lexical {
 
 #[derive(Debug, Default)]
 struct List {
-    /// Per chunk: distance from the one before, weight.
+    /// Per chunk: distance from the one before, how often.
     bytes: Vec<u8>,
     last: u32,
     /// In how many chunks that can be found.
@@ -140,16 +145,29 @@ impl Lexical {
                     bytes = rest;
                     chunk += distance as usize;
                     let (Some(length), Some(score)) = (self.lengths.get(chunk), scores.get_mut(chunk)) else { break };
-                    let frequency = forward::words(*raw);
+                    let frequency = f32::from(*raw);
                     *score += weight * frequency / (frequency + flat + slope * *length as f32);
                 }
             }
         }
-        for (chunk, score) in (0..).zip(scores.iter()) {
-            if *score > top.bar()
-                && let Some(key) = self.roster.key(chunk)
-            {
-                top.offer(*score, key);
+        for run in self.roster.runs() {
+            let Some(scores) = scores.get(run.clone()) else { break };
+            let (mut best, mut second) = (0.0_f32, 0.0_f32);
+            for score in scores {
+                second = second.max(score.min(best));
+                best = best.max(*score);
+            }
+            if best + COMPANY * second <= top.bar() {
+                continue;
+            }
+            for (chunk, score) in run.zip(scores).filter(|(_, score)| **score > 0.0) {
+                let company = if *score >= best { second } else { best };
+                let score = score + COMPANY * company;
+                if score > top.bar()
+                    && let Some(key) = self.roster.key(chunk as u32)
+                {
+                    top.offer(score, key);
+                }
             }
         }
     }

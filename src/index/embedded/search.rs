@@ -89,7 +89,8 @@ impl Engine {
             .zip(frequencies)
             .filter(|(_, frequency)| *frequency > 0)
             .map(|(group, frequency)| {
-                let weight = group.times * statistics.rarity(frequency);
+                // Said four times, a word weighs twice: long questions repeat themselves.
+                let weight = group.times.sqrt() * statistics.rarity(frequency);
                 (group, weight)
             })
             .collect();
