@@ -66,7 +66,9 @@ fn stems(analyzer: Analyzer, text: &str) -> Vec<String> {
 fn write(lengths: &[u64], lists: &BTreeMap<String, Vec<(u32, u8)>>) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_varint(&mut bytes, lengths.len() as u64);
-    lengths.iter().for_each(|length| put_varint(&mut bytes, *length));
+    for length in lengths {
+        put_varint(&mut bytes, *length);
+    }
     put_varint(&mut bytes, lists.len() as u64);
     for (stem, entries) in lists {
         put_varint(&mut bytes, stem.len() as u64);

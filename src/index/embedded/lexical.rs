@@ -1,9 +1,8 @@
 //! Inverted lists of one shelf in memory, scored by BM25 (k1 1.2, b 0.75, Lucene's idf).
 //!
 //! Every list of the question is walked from end to end, its scores added up in one array over all chunks. With
-//! the stop words gone a question over 100,000 chunks touches some ten thousand entries, which takes well under
-//! a millisecond: early termination (WAND, block-max) would add much code and win little. SQLite's own full-text
-//! search needed 49 ms for the same, nearly all in its `bm25()`.
+//! the stop words gone a question over 100,000 chunks touches some ten thousand entries, which takes less than
+//! a millisecond: early termination (WAND, block-max) would add much code and win little.
 
 use std::collections::HashMap;
 
@@ -55,14 +54,14 @@ impl Lexical {
         self.roster.add(document, chunks);
     }
 
-    /// Adds the next part of the document added last.
-    pub(super) fn fill(&mut self, language: &'static str, part: &Part<'_>) {
+    /// Adds the next part of the document added last; none if it is damaged.
+    pub(super) fn fill(&mut self, language: &'static str, part: &Part<'_>) -> Option<()> {
         let base = self.lengths.len() as u32;
         self.lengths.extend_from_slice(&part.lengths);
         self.total_length += part.total_length();
         *self.languages.entry(language).or_default() += part.lengths.len() as u32;
         let mut list_bytes = 0;
-        part.each_term(|stem, entries| {
+        let read = part.each_term(|stem, entries| {
             let list = match self.lists.get_mut(stem) {
                 Some(list) => list,
                 None => self.lists.entry(stem.into()).or_default(),
@@ -77,6 +76,7 @@ impl Lexical {
             list_bytes += list.bytes.len() - before;
         });
         self.list_bytes += list_bytes;
+        read
     }
 
     /// Lets the document added last be found.

@@ -112,6 +112,6 @@ mod tests {
         assert_eq!(roster.key(4), Some(ChunkKey { document: 20, ordinal: 2 }));
         assert_eq!(roster.key(5), None);
         assert_eq!((roster.live(), roster.len()), (3, 5));
-        assert_eq!(roster.runs().collect::<Vec<_>>(), [2..5]);
+        assert!(roster.runs().eq(std::iter::once(2..5)));
     }
 }
