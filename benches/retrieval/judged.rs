@@ -107,7 +107,7 @@ fn document(tenant: &str, record: Record) -> IndexedDocument {
     }
 }
 
-/// Gains discounted by rank, as trec_eval does.
+/// Gains discounted by rank, as `trec_eval` does.
 fn gain(gains: &[f64]) -> f64 {
     (2..).zip(gains.iter().take(DEPTH)).map(|(rank, gain)| gain / f64::from(rank).log2()).sum()
 }

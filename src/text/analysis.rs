@@ -74,7 +74,7 @@ impl Analyzer {
         self.language.is_stop_word(&normalize(word))
     }
 
-    fn each_term(&self, text: &str, mut each: impl FnMut(Cow<'_, str>, usize, usize)) {
+    fn each_term(self, text: &str, mut each: impl FnMut(Cow<'_, str>, usize, usize)) {
         words::split(text, self.language.elides, |start, end, kind| {
             if end - start > LONGEST_WORD {
                 return;

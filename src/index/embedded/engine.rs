@@ -4,6 +4,9 @@
 //! gate of their shelf. Whoever builds them holds the gate as well, so a change is either read from the file or
 //! follows, never lost and never twice.
 
+// A shelf is not to be mistaken for self.
+#![allow(clippy::similar_names)]
+
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
@@ -184,7 +187,10 @@ impl Engine {
         if absent == Some(true) {
             for some in terms.chunks(PARTS_AT_ONCE) {
                 let parts: Vec<Part<'_>> = some.iter().filter_map(|bytes| Part::decode(bytes)).collect();
-                shelf.change_lexical(&gate, |lexical| parts.iter().for_each(|part| lexical.fill(draft.language, part)));
+                shelf.change_lexical(&gate, |lexical| {
+                    // They were written a moment ago: never damaged.
+                    parts.iter().try_for_each(|part| lexical.fill(draft.language, part))
+                });
             }
             shelf.change_lexical(&gate, super::lexical::Lexical::reveal);
         }

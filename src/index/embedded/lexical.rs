@@ -1,14 +1,13 @@
 //! Inverted lists of one shelf in memory, scored by BM25 (k1 1.2, b 0.75, Lucene's idf).
 //!
 //! Every list of the question is walked from end to end, its scores added up in one array over all chunks. With
-//! the stop words gone a question over 100,000 chunks touches some ten thousand entries, which takes well under
-//! a millisecond: early termination (WAND, block-max) would add much code and win little. SQLite's own full-text
-//! search needed 49 ms for the same, nearly all in its `bm25()`.
+//! the stop words gone a question over 100,000 chunks touches some ten thousand entries, which takes less than
+//! a millisecond: early termination (WAND, block-max) would add much code and win little.
 
 use std::collections::HashMap;
 
 use super::{
-    forward::{self, Part, put_varint, varint},
+    forward::{Part, put_varint, varint},
     query::Group,
     roster::{ChunkKey, Roster},
     top::Top,
@@ -16,6 +15,11 @@ use super::{
 
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
+/// How much of the score of the best other chunk of its document a chunk is given.
+///
+/// A passage from a document about the subject is worth more than one from a document that mentions it. On
+/// Cranfield 0.1 and 0.2 do about as well, 0.3 does worse than none.
+const COMPANY: f32 = 0.15;
 
 /// What a shelf knows of its words.
 #[derive(Debug, Default)]
@@ -30,7 +34,7 @@ pub(super) struct Lexical {
 
 #[derive(Debug, Default)]
 struct List {
-    /// Per chunk: distance from the one before, weight.
+    /// Per chunk: distance from the one before, how often.
     bytes: Vec<u8>,
     last: u32,
     /// In how many chunks that can be found.
@@ -50,14 +54,14 @@ impl Lexical {
         self.roster.add(document, chunks);
     }
 
-    /// Adds the next part of the document added last.
-    pub(super) fn fill(&mut self, language: &'static str, part: &Part<'_>) {
+    /// Adds the next part of the document added last; none if it is damaged.
+    pub(super) fn fill(&mut self, language: &'static str, part: &Part<'_>) -> Option<()> {
         let base = self.lengths.len() as u32;
         self.lengths.extend_from_slice(&part.lengths);
         self.total_length += part.total_length();
         *self.languages.entry(language).or_default() += part.lengths.len() as u32;
         let mut list_bytes = 0;
-        part.each_term(|stem, entries| {
+        let read = part.each_term(|stem, entries| {
             let list = match self.lists.get_mut(stem) {
                 Some(list) => list,
                 None => self.lists.entry(stem.into()).or_default(),
@@ -72,6 +76,7 @@ impl Lexical {
             list_bytes += list.bytes.len() - before;
         });
         self.list_bytes += list_bytes;
+        read
     }
 
     /// Lets the document added last be found.
@@ -140,16 +145,29 @@ impl Lexical {
                     bytes = rest;
                     chunk += distance as usize;
                     let (Some(length), Some(score)) = (self.lengths.get(chunk), scores.get_mut(chunk)) else { break };
-                    let frequency = forward::words(*raw);
+                    let frequency = f32::from(*raw);
                     *score += weight * frequency / (frequency + flat + slope * *length as f32);
                 }
             }
         }
-        for (chunk, score) in (0..).zip(scores.iter()) {
-            if *score > top.bar()
-                && let Some(key) = self.roster.key(chunk)
-            {
-                top.offer(*score, key);
+        for run in self.roster.runs() {
+            let Some(scores) = scores.get(run.clone()) else { break };
+            let (mut best, mut second) = (0.0_f32, 0.0_f32);
+            for score in scores {
+                second = second.max(score.min(best));
+                best = best.max(*score);
+            }
+            if best + COMPANY * second <= top.bar() {
+                continue;
+            }
+            for (chunk, score) in run.zip(scores).filter(|(_, score)| **score > 0.0) {
+                let company = if *score >= best { second } else { best };
+                let score = score + COMPANY * company;
+                if score > top.bar()
+                    && let Some(key) = self.roster.key(chunk as u32)
+                {
+                    top.offer(score, key);
+                }
             }
         }
     }

@@ -103,8 +103,7 @@ fn some_chunks(tx: &Transaction<'_>, document: i64, from: u32, limit: usize) -> 
     let end = chunks.iter().map(|chunk| chunk.end).max().unwrap_or(0);
     let text = slice(tx, document, start, end)?;
     for chunk in &mut chunks {
-        let text = text.get(chunk.start - start..chunk.end - start).ok_or_else(damaged)?;
-        chunk.text = text.to_owned();
+        text.get(chunk.start - start..chunk.end - start).ok_or_else(damaged)?.clone_into(&mut chunk.text);
     }
     Ok(chunks)
 }
@@ -204,7 +203,7 @@ pub(super) fn cosines(
     read().map_err(failed)
 }
 
-/// The stored terms of a document; analysed anew if they are of another analysis or damaged.
+/// The stored terms of a document; analysed anew if they are of another analysis.
 fn terms(tx: &Transaction<'_>, row: &Row) -> Result<Vec<Vec<u8>>, Failure> {
     let (first, last) = rows(row.document);
     let read = || -> rusqlite::Result<(u32, String, i64, Vec<Vec<u8>>)> {
@@ -216,8 +215,7 @@ fn terms(tx: &Transaction<'_>, row: &Row) -> Result<Vec<Vec<u8>>, Failure> {
         Ok((analysis, title, chunks, parts.collect::<rusqlite::Result<_>>()?))
     };
     let (revision, title, chunks, parts) = read().map_err(failed)?;
-    let sound = |bytes: &Vec<u8>| Part::decode(bytes).is_some_and(|part| part.each_term(|_, _| {}).is_some());
-    if revision == analysis::REVISION && parts.iter().all(sound) {
+    if revision == analysis::REVISION {
         return Ok(parts);
     }
     let mut encoder = Encoder::new(Analyzer::for_language(row.language), &title);
@@ -238,9 +236,12 @@ pub(super) fn load_lexical(reader: &mut Connection, shelf: i64) -> Result<Lexica
     let mut lexical = Lexical::default();
     for row in on_shelf(&tx, shelf, "state = 1").map_err(failed)? {
         let stored = terms(&tx, &row)?;
-        let parts: Vec<Part<'_>> = stored.iter().filter_map(|bytes| Part::decode(bytes)).collect();
+        let parts: Vec<Part<'_>> =
+            stored.iter().map(|bytes| Part::decode(bytes)).collect::<Option<_>>().ok_or_else(damaged)?;
         lexical.add(row.document, parts.iter().map(|part| part.lengths.len() as u32).sum());
-        parts.iter().for_each(|part| lexical.fill(row.language, part));
+        for part in &parts {
+            lexical.fill(row.language, part).ok_or_else(damaged)?;
+        }
         lexical.reveal();
     }
     lexical.shrink();

@@ -2,7 +2,7 @@
 //!
 //! A removed document's chunks keep their numbers and are passed over, until the whole is rebuilt.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 /// A chunk as the tables know it: row of its document, number within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,6 +69,13 @@ impl Roster {
         entry.live.then(|| ChunkKey { document: entry.document, ordinal: chunk - entry.first })
     }
 
+    /// The runs of chunk numbers of the documents that can be found.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Range<usize>> {
+        let ends = self.entries.iter().skip(1).map(|next| next.first as usize).chain([self.owner.len()]);
+        let runs = self.entries.iter().zip(ends).filter(|(entry, _)| entry.live);
+        runs.map(|(entry, end)| entry.first as usize..end)
+    }
+
     /// How many chunks can be found.
     pub(super) fn live(&self) -> u32 {
         self.live
@@ -105,5 +112,6 @@ mod tests {
         assert_eq!(roster.key(4), Some(ChunkKey { document: 20, ordinal: 2 }));
         assert_eq!(roster.key(5), None);
         assert_eq!((roster.live(), roster.len()), (3, 5));
+        assert!(roster.runs().eq(std::iter::once(2..5)));
     }
 }

@@ -38,7 +38,7 @@ impl Engine {
         let shelves = self.scope(query);
         let result = self.read(|reader| {
             let nearest = match &query.vector {
-                Some(vector) => self.nearest(reader, &shelves, vector, query.limit)?,
+                Some(vector) => Self::nearest(reader, &shelves, vector, query.limit)?,
                 None => None,
             };
             let (ranking, mode) = match nearest {
@@ -89,7 +89,8 @@ impl Engine {
             .zip(frequencies)
             .filter(|(_, frequency)| *frequency > 0)
             .map(|(group, frequency)| {
-                let weight = group.times * statistics.rarity(frequency);
+                // Said four times, a word weighs twice: long questions repeat themselves.
+                let weight = group.times.sqrt() * statistics.rarity(frequency);
                 (group, weight)
             })
             .collect();
@@ -105,7 +106,6 @@ impl Engine {
 
     /// The chunks nearest to the vector; none if the searched documents have no vectors.
     fn nearest(
-        &self,
         reader: &mut Reader,
         shelves: &[Arc<Shelf>],
         vector: &[f32],

@@ -2,6 +2,9 @@
 //!
 //! Because every shelf has its own, a search never touches what belongs to another tenant or collection.
 
+// A shelf is not to be mistaken for self.
+#![allow(clippy::similar_names)]
+
 use std::sync::{
     Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
     atomic::{AtomicU64, AtomicUsize, Ordering},

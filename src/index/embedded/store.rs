@@ -35,7 +35,7 @@ pub(super) fn rows(document: i64) -> (i64, i64) {
     (document * SPAN, document * SPAN + SPAN - 1)
 }
 
-/// What SQLite said, as a failure of the index.
+/// What `SQLite` said, as a failure of the index.
 pub(super) fn failed(error: rusqlite::Error) -> Failure {
     use rusqlite::ErrorCode as Sqlite;
     let what = match error.sqlite_error_code() {

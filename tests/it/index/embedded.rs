@@ -92,6 +92,19 @@ async fn removal_leaves_no_row_of_the_document() {
 }
 
 #[tokio::test]
+async fn what_is_left_is_found_after_most_was_removed() {
+    let subject = Embedded::start().await;
+    subject.index.put(document("few", 1, &["A lamp of brass."])).await.unwrap();
+    let many = vec!["A lamp."; 4_200];
+    subject.index.put(document("many", 1, &many)).await.unwrap();
+    assert_eq!(subject.index.search(question("lamp")).await.unwrap().passages.len(), 10);
+    subject.index.remove_versions(&"acme".into(), &"many".into(), None).await.unwrap();
+    subject.index.put(document("new", 1, &["A lamp of steel."])).await.unwrap();
+    let found = subject.index.search(question("lamp")).await.unwrap().passages;
+    assert_eq!(found.iter().map(|passage| passage.document_id.as_str()).collect::<Vec<_>>(), ["few", "new"]);
+}
+
+#[tokio::test]
 async fn terms_of_an_older_analysis_are_made_anew() {
     let subject = Embedded::start().await;
     subject.index.put(document("a", 1, &["A lamp of brass."])).await.unwrap();
