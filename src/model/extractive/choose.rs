@@ -1,7 +1,7 @@
 //! Which candidates are quoted, and how far a quotation reaches.
 //!
 //! A candidate's score is the share of the question it covers, by itself and, for less, by what it stands
-//! below. The numbers were set by reading the answers to some forty questions over real documentation;
+//! below. The numbers were set by reading the answers to about thirty questions over real documentation;
 //! what they must keep is pinned in `tests/it/model/extractive.rs`.
 
 use super::{
