@@ -2,7 +2,7 @@
 //!
 //! Prose is split at Unicode's sentence bounds (UAX #29), with the bounds after abbreviations taken back.
 //! Markdown's blocks are units of their own: a heading, a list item, a table row, a whole code block.
-//! Only what a reader sees as a block is looked at; nothing is parsed by the letter of CommonMark.
+//! Only what a reader sees as a block is looked at; nothing is parsed by the letter of `CommonMark`.
 
 use std::ops::Range;
 
@@ -43,7 +43,7 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
 
 /// The units of `text` in order.
 pub fn units(text: &str) -> Vec<Unit> {
-    let mut units = Units { text, units: Vec::new(), open: None };
+    let mut units = Units { text, found: Vec::new(), open: None };
     let mut lines = lines(text).peekable();
     while let Some(line) = lines.next() {
         let content = text.get(line.clone()).unwrap_or_default().trim();
@@ -84,12 +84,12 @@ pub fn units(text: &str) -> Vec<Unit> {
         }
     }
     units.close();
-    units.units
+    units.found
 }
 
 struct Units<'a> {
     text: &'a str,
-    units: Vec<Unit>,
+    found: Vec<Unit>,
     /// The paragraph or item that further lines belong to.
     open: Option<(Kind, Range<usize>)>,
 }
@@ -97,7 +97,7 @@ struct Units<'a> {
 impl Units<'_> {
     fn add(&mut self, kind: Kind, range: Range<usize>) {
         if let Some(range) = trimmed(self.text, range) {
-            self.units.push(Unit { kind, range, opens: true });
+            self.found.push(Unit { kind, range, opens: true });
         }
     }
 
@@ -107,7 +107,7 @@ impl Units<'_> {
                 let paragraph = self.text.get(range.clone()).unwrap_or_default();
                 for (n, sentence) in split(paragraph).into_iter().enumerate() {
                     let sentence = range.start + sentence.start..range.start + sentence.end;
-                    self.units.push(Unit { kind: Kind::Sentence, range: sentence, opens: n == 0 });
+                    self.found.push(Unit { kind: Kind::Sentence, range: sentence, opens: n == 0 });
                 }
             }
             Some((kind, range)) => self.add(kind, range),
@@ -195,7 +195,9 @@ fn split(paragraph: &str) -> Vec<Range<usize>> {
     for (start, piece) in flat.split_sentence_bound_indices() {
         let end = start + piece.len();
         match found.last_mut() {
-            Some(last) if flat.get(last.clone()).is_some_and(goes_on) => last.end = end,
+            Some(last) if flat.get(last.clone()).is_some_and(|piece| within_a_word(piece) || goes_on(piece)) => {
+                last.end = end;
+            }
             _ => found.push(start..end),
         }
     }
@@ -209,18 +211,26 @@ const ABBREVIATIONS: &[&str] = &[
     "sec", "ch", "vol", "pp", "ed", "eds", "approx", "dept", "est", "inc", "ltd", "corp", "co", "al", "resp", "viz",
     "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", // German
     "z.b", "d.h", "u.a", "o.ä", "bzw", "ca", "nr", "abs", "art", "vgl", "ggf", "inkl", "evtl", "bspw", "usf", "str",
-    "hr", "fr", "z", "d", "u", "o", "s", "bd", "aufl", "hrsg", "mio", "mrd", "tel",
-    // French, Spanish, Italian
-    "m", "mme", "mlle", "p.ex", "ex", "env", "sra", "srta", "ud", "uds", "núm", "pág", "sig", "dott", "avv", "ecc",
+    "hr", "fr", "z", "d", "u", "o", "bd", "aufl", "hrsg", "mio", "mrd", "tel", // French, Spanish, Italian
+    "mme", "mlle", "p.ex", "ex", "env", "sra", "srta", "ud", "uds", "núm", "pág", "sig", "dott", "avv", "ecc",
 ];
+
+/// Whether the bound stands where no space does, as in an address or in `a?b`, or behind an opening
+/// bracket, as in `[![ a badge`. Scripts without spaces have full stops of their own.
+fn within_a_word(piece: &str) -> bool {
+    piece.ends_with(|c: char| c.is_ascii() && !c.is_whitespace()) || piece.trim_end().ends_with(['[', '(', '{'])
+}
 
 /// Whether a piece that ends at a bound does not end its sentence.
 fn goes_on(piece: &str) -> bool {
     let Some(word) = piece.trim_end().strip_suffix('.') else { return false };
     let word = word.rsplit(|c: char| c.is_whitespace() || matches!(c, '(' | '[' | '"' | '“' | '„' | ',')).next();
     let word = word.unwrap_or_default();
-    let mut chars = word.chars();
-    let initial = matches!((chars.next(), chars.next()), (Some(c), None) if c.is_uppercase() && c != 'I');
+    let initial = match word.split('.').map(|part| part.chars().count()).max() {
+        // "J.", "U.S.", "z.B.", but not "I."
+        Some(1) => word != "I" && (word.contains('.') || word.chars().all(char::is_uppercase)),
+        _ => false,
+    };
     // "am 3. Oktober": a number of a day or a clause, when something stands before it.
     let ordinal = (1..=2).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_digit());
     initial || ordinal || ABBREVIATIONS.contains(&word.to_lowercase().as_str())
@@ -258,6 +268,7 @@ mod tests {
             "See Fig. 3 and No. 7 for more.",
             "Am 3. Oktober ist z. B. Berlin zu, d.h. Nr. 5 auch.",
             "The U.S. Army uses it.",
+            "See http://h/a?B=C!D and [![ Badge](x)](y) there.",
         ] {
             assert_eq!(of(text), [text]);
         }

@@ -32,6 +32,10 @@ pub(super) struct Candidate {
     pub(super) stems: Stems,
     /// The stems of what it stands below: the title, the headings, the line that introduces it.
     pub(super) above: Stems,
+    /// The stems of its nearest heading.
+    pub(super) heading: Stems,
+    /// How many candidates stand between it and that heading.
+    pub(super) depth: usize,
 }
 
 /// Every candidate of every passage, in order.
@@ -39,7 +43,9 @@ pub(super) fn candidates(passages: &[Passage], analyzer: Analyzer) -> Vec<Candid
     let mut all = Vec::new();
     for (passage, of) in passages.iter().enumerate() {
         let outer: Stems = of.headings.iter().chain([&of.title]).flat_map(|heading| stems(analyzer, heading)).collect();
-        let mut heading = Stems::new();
+        let mut heading: Stems =
+            of.headings.last().map(|heading| stems(analyzer, heading).into_iter().collect()).unwrap_or_default();
+        let mut depth = 0;
         let mut lead = Stems::new();
         for (unit, found) in sentences::units(&of.text).into_iter().enumerate() {
             let text = of.text.get(found.range.clone()).unwrap_or_default();
@@ -48,12 +54,14 @@ pub(super) fn candidates(passages: &[Passage], analyzer: Analyzer) -> Vec<Candid
                 Kind::Heading => {
                     heading = sequence.into_iter().collect();
                     lead.clear();
+                    depth = 0;
                     continue;
                 }
                 Kind::TableHead => {
                     lead = sequence.into_iter().collect();
                     continue;
                 }
+                Kind::Sentence if is_furniture(text) => continue,
                 Kind::Sentence => lead.clear(),
                 Kind::Item | Kind::Row | Kind::Code => {}
             }
@@ -72,10 +80,21 @@ pub(super) fn candidates(passages: &[Passage], analyzer: Analyzer) -> Vec<Candid
                 sequence,
                 stems: own,
                 above,
+                heading: heading.clone(),
+                depth,
             });
+            depth += 1;
         }
     }
     all
+}
+
+/// Whether a sentence is none: badges, pictures, definitions of links, tags.
+fn is_furniture(text: &str) -> bool {
+    text.starts_with("[![")
+        || text.starts_with("![")
+        || (text.starts_with('[') && text.contains("]: "))
+        || (text.starts_with('<') && text.ends_with('>'))
 }
 
 /// The stems of a text, in order.

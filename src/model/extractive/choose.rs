@@ -1,12 +1,12 @@
 //! Which candidates are quoted, and how far a quotation reaches.
 //!
 //! A candidate's score is the share of the question it covers, by itself and, for less, by what it stands
-//! below. The numbers were set by reading the answers to some forty questions over real documentation;
+//! below. The numbers were set by reading the answers to about thirty questions over real documentation;
 //! what they must keep is pinned in `tests/it/model/extractive.rs`.
 
 use super::{
     candidates::{Candidate, candidates},
-    quote,
+    quote::{self, Wanted},
     weights::Question,
 };
 use crate::{
@@ -18,8 +18,15 @@ use crate::{
 const MAX_QUOTES: usize = 4;
 /// Below this share of the question nothing is an answer: the best candidate with what it stands below.
 const ENOUGH: f32 = 0.45;
-/// The share that the best candidate must cover by its own words: a heading alone answers nothing.
+/// The share that a candidate must cover by its own words, or else
 const ENOUGH_ITSELF: f32 = 0.2;
+/// the share that its heading must cover if it stands right below: what is below "Getting help" answers how
+/// to get help in whatever words.
+const ENOUGH_HEADING: f32 = 0.4;
+/// What the nearest heading counts for the first candidates below it.
+const BELOW_HEADING: [f32; 3] = [0.35, 0.2, 0.1];
+/// An answer whose best quotation is below this score is not made longer than two.
+const SURE: f32 = 0.7;
 /// What the words above a candidate count against its own.
 const ABOVE: f32 = 0.5;
 /// Further quotations must score this share of the best.
@@ -53,19 +60,22 @@ pub(super) fn quotes(question: &str, passages: &[Passage]) -> Vec<Quote> {
     let answers = |at: usize| {
         candidates.get(at).is_some_and(|candidate| {
             let itself = question.covered(&candidate.stems);
-            itself >= ENOUGH_ITSELF && itself + question.covered(&candidate.above) >= ENOUGH
+            let headed = candidate.depth < 2 && question.covered(&candidate.heading) >= ENOUGH_HEADING;
+            (headed || itself >= ENOUGH_ITSELF) && itself + question.covered(&candidate.above) >= ENOUGH
         })
     };
     ranked.retain(|(_, at)| answers(*at));
     let best = ranked.first().map_or(0.0, |(score, _)| *score);
     let mut spans: Vec<Span> = Vec::new();
     for (score, at) in ranked {
-        if spans.len() >= MAX_QUOTES || score < NEXT * best {
+        if spans.len() >= if best < SURE { 2 } else { MAX_QUOTES } || score < NEXT * best {
             break;
         }
         add(&mut spans, &candidates, at, passages);
     }
-    spans.iter().filter_map(|span| span.quote(&candidates, &question, passages)).collect()
+    let stems = question.weights.keys().cloned().collect();
+    let wanted = Wanted { stems: &stems, analyzer };
+    spans.iter().filter_map(|span| span.quote(&candidates, &wanted, passages)).collect()
 }
 
 /// What a candidate is worth for the question: about 1 for one that covers it.
@@ -73,6 +83,8 @@ fn score(question: &Question, candidates: &[Candidate], at: usize) -> f32 {
     let Some(candidate) = candidates.get(at) else { return 0.0 };
     let itself = question.covered(&candidate.stems);
     let mut score = itself + ABOVE * question.covered(&candidate.above);
+    let below = BELOW_HEADING.get(candidate.depth).copied().unwrap_or(0.0);
+    score += below * question.covered(&candidate.heading);
     let pairs = candidate.sequence.iter().zip(candidate.sequence.iter().skip(1));
     let together = pairs.filter(|(a, b)| question.pairs.iter().any(|(c, d)| *a == c && *b == d)).count();
     score += 0.08 * together.min(2) as f32;
@@ -118,11 +130,11 @@ struct Span {
 }
 
 impl Span {
-    fn quote(&self, candidates: &[Candidate], question: &Question, passages: &[Passage]) -> Option<Quote> {
+    fn quote(&self, candidates: &[Candidate], wanted: &Wanted<'_>, passages: &[Passage]) -> Option<Quote> {
         let units = candidates.get(self.from..=self.to)?;
         let passage = units.first()?.passage;
         let text = &passages.get(passage)?.text;
-        let text = quote::quote(text, units, |stem| question.weights.contains_key(stem));
+        let text = quote::quote(text, units, wanted);
         (!text.is_empty()).then_some(Quote { passage, text })
     }
 }

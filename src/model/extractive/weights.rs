@@ -8,7 +8,7 @@ use crate::text::analysis::Analyzer;
 /// Words that ask rather than name what is asked for; they count little. Stop words are gone already.
 const ASKING: &str = "work works working mean means meaning explain describe tell show give list happen happens use used \
     using make need want know possible please exactly example way thing many much often long get find difference \
-    purpose kind type documents documentation docs say says \
+    purpose kind type documents documentation docs say says exist exists compared compare versus \
     funktioniert bedeutet bedeuten heißt erklären erkläre zeige passiert machen brauche gibt viele lange oft \
     signifie expliquer explique fonctionne marche faire significa explica funciona hacer";
 const ASKING_WEIGHT: f32 = 0.2;

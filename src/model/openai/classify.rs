@@ -25,7 +25,7 @@ const LIMITED: &[&str] =
     &["rate_limit_exceeded", "rate_limit_error", "too_many_requests", "requests", "tokens", "RESOURCE_EXHAUSTED"];
 const REJECTED: &[&str] = &["invalid_request_error", "BadRequestError", "INVALID_ARGUMENT"];
 
-/// OpenAI and vLLM, llama.cpp, Ollama, Gemini, Anthropic's and Bedrock's gateways, TGI and TEI, LM Studio.
+/// `OpenAI` and vLLM, llama.cpp, Ollama, Gemini, Anthropic's and Bedrock's gateways, TGI and TEI, LM Studio.
 const TOO_LONG_SAYS: &[&str] = &[
     "maximum context length",
     "context length exceeded",

@@ -1,7 +1,7 @@
 //! Server-sent events out of bytes: linear, bounded, indifferent to where TCP cut them.
 //!
-//! Ours because the parser that comes with async-openai scans its whole buffer again at every chunk (a
-//! frame of 5 MB costs gigabytes of scanning) and holds as much as the provider cares to send.
+//! Ours because the parser that comes with async-openai scans its whole buffer again at every chunk, which
+//! grows with the square of a frame's size, and holds as much as the provider cares to send.
 //! By the [specification](https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream):
 //! lines end in LF, CRLF or CR; `data` lines are joined by LF; comments and unknown fields are skipped.
 

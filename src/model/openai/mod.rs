@@ -1,4 +1,4 @@
-//! Any provider that speaks OpenAI's HTTP interface: one adapter that answers, one that embeds.
+//! Any provider that speaks `OpenAI`'s HTTP interface: one adapter that answers, one that embeds.
 //!
 //! What goes over the wire is async-openai's: the requests' types, the client, its seam for a tower
 //! stack. What comes back is read by us, because providers that are only *compatible* leave fields out

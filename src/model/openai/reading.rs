@@ -142,16 +142,18 @@ struct Delta {
 
 #[derive(Deserialize)]
 struct ReportedUsage {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    total_tokens: Option<u64>,
+    #[serde(rename = "prompt_tokens")]
+    prompt: Option<u64>,
+    #[serde(rename = "completion_tokens")]
+    completion: Option<u64>,
+    #[serde(rename = "total_tokens")]
+    total: Option<u64>,
 }
 
 impl From<ReportedUsage> for Usage {
     fn from(usage: ReportedUsage) -> Self {
-        let (prompt_tokens, completion_tokens) =
-            (usage.prompt_tokens.unwrap_or(0), usage.completion_tokens.unwrap_or(0));
-        let total_tokens = usage.total_tokens.unwrap_or(prompt_tokens.saturating_add(completion_tokens));
+        let (prompt_tokens, completion_tokens) = (usage.prompt.unwrap_or(0), usage.completion.unwrap_or(0));
+        let total_tokens = usage.total.unwrap_or(prompt_tokens.saturating_add(completion_tokens));
         Self { prompt_tokens, completion_tokens, total_tokens }
     }
 }

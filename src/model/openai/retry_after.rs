@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use crate::domain::clock::{Clock, SystemClock};
 
 /// No provider is obeyed for longer: a broken header must not close it for a day.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(3600);
+pub(super) const MAX_WAIT: Duration = Duration::from_hours(1);
 
 /// The wait that a failed reply asks for: `retry-after-ms`, else `retry-after` (seconds or an HTTP date).
 pub(super) fn asked(headers: &HeaderMap) -> Option<Duration> {
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn the_limit_that_is_used_up_decides() {
         let both = [("x-ratelimit-reset-requests", "1s"), ("x-ratelimit-reset-tokens", "6m0s")];
-        assert_eq!(reset(&headers(&both)), Some(Duration::from_secs(360)));
+        assert_eq!(reset(&headers(&both)), Some(Duration::from_mins(6)));
         let requests = [both[0], both[1], ("x-ratelimit-remaining-requests", "0")];
         assert_eq!(reset(&headers(&requests)), Some(Duration::from_secs(1)));
     }

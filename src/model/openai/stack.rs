@@ -129,9 +129,9 @@ async fn judge(mut response: Response, key: String) -> Result<Response, Failure>
 
 /// What a provider said of an error, kept behind the failure for `dialect` and for logs.
 #[derive(Debug, thiserror::Error)]
-#[error("{said} (type {kind:?}, code {code:?}, param {param:?})")]
+#[error("{words} (type {kind:?}, code {code:?}, param {param:?})")]
 pub(super) struct Said {
-    said: String,
+    words: String,
     kind: Option<String>,
     code: Option<String>,
     param: Option<String>,
@@ -143,7 +143,7 @@ impl Said {
     pub(super) fn refuses(&self, field: &str) -> bool {
         const SAYS: [&str; 7] =
             ["unsupported", "not supported", "unknown", "unrecognized", "unexpected", "extra", "not permitted"];
-        let said = self.said.to_lowercase();
+        let said = self.words.to_lowercase();
         let code = self.code.as_deref().unwrap_or_default().to_lowercase();
         (self.param.as_deref() == Some(field) || said.contains(field))
             && SAYS.iter().any(|words| said.contains(words) || code.starts_with(words))
@@ -160,7 +160,7 @@ pub(super) fn of_error_body(
     let code = classify::reply(status.map(|status| status.as_u16()), &body);
     let shown = |text: Option<String>| text.map(|text| presentable(&text, key));
     let said = Said {
-        said: shown(body.message).unwrap_or_default(),
+        words: shown(body.message).unwrap_or_default(),
         kind: shown(body.kind),
         code: shown(body.code),
         param: shown(body.param),
@@ -171,9 +171,9 @@ pub(super) fn of_error_body(
     };
     if body.html {
         message.push_str(" with a page instead of JSON");
-    } else if !said.said.is_empty() {
+    } else if !said.words.is_empty() {
         message.push_str(": ");
-        message.push_str(&said.said);
+        message.push_str(&said.words);
     }
     if let Some(hint) = hint(code) {
         message.push_str(hint);
@@ -196,7 +196,7 @@ const fn hint(code: Code) -> Option<&'static str> {
 pub(super) fn without_echo<'a>(mut failure: Failure, sent: impl IntoIterator<Item = &'a str> + Clone) -> Failure {
     failure.message = wording::without_echo(&failure.message, sent.clone());
     if let Some(said) = failure.source.as_mut().and_then(|source| source.downcast_mut::<Said>()) {
-        said.said = wording::without_echo(&said.said, sent);
+        said.words = wording::without_echo(&said.words, sent);
     }
     failure
 }

@@ -15,7 +15,7 @@ use super::support::{KEY, settings as model_settings};
 use crate::support::provider::{Reply, ScriptedProvider, vector_of};
 
 fn embedding(model: Option<&str>) -> settings::Embedding {
-    settings::Embedding { model: model.map(Into::into), timeout_ms: 1_000, ..settings::Embedding::default() }
+    settings::Embedding { model: model.map(Into::into), timeout_ms: 20_000, ..settings::Embedding::default() }
 }
 
 fn embedder_of(provider: &ScriptedProvider) -> OpenAiEmbedder {
@@ -27,8 +27,14 @@ fn texts() -> Vec<String> {
 }
 
 async fn failure_of(reply: Reply) -> Failure {
+    failure_within(20_000, reply).await
+}
+
+async fn failure_within(timeout_ms: u64, reply: Reply) -> Failure {
     let provider = ScriptedProvider::start(vec![reply.for_embeddings()]).await;
-    let failure = embedder_of(&provider).embed(&texts()).await.unwrap_err();
+    let embedding = settings::Embedding { timeout_ms, ..embedding(Some("embed-1")) };
+    let embedder = OpenAiEmbedder::new(&model_settings(&provider.base_url()), &embedding).unwrap();
+    let failure = embedder.embed(&texts()).await.unwrap_err();
     assert_eq!(provider.calls().len(), 1);
     assert!(!format!("{failure:?}").contains(KEY));
     provider.finish();
@@ -86,14 +92,16 @@ async fn every_failure_has_its_code_and_is_one_call() {
         ),
         (Reply::status(503).header("retry-after", "1"), Code::ProviderOverloaded),
         (Reply::status(500), Code::ProviderError),
-        (Reply::stall(), Code::ProviderTimeout),
-        (Reply::stall_after_headers().header("content-type", "application/json"), Code::ProviderGarbled),
         (Reply::reset(), Code::ProviderUnreachable),
         (Reply::garbage(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"data\""), Code::StreamCut),
         (Reply::garbage(b"HTTP/1.1 nonsense\r\n\r\n"), Code::ProviderGarbled),
     ] {
         let failure = failure_of(reply.clone()).await;
         assert_eq!(failure.code, code, "{reply:?} {failure:?}");
+    }
+    let json = || Reply::stall_after_headers().header("content-type", "application/json");
+    for silent in [Reply::stall(), json()] {
+        assert_eq!(failure_within(300, silent).await.code, Code::ProviderTimeout);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The model adapters: the OpenAI one against the scripted provider, the extractive one on real prose.
+//! The model adapters: the `OpenAI` one against the scripted provider, the extractive one on real prose.
 
 mod embedding;
 mod extractive;

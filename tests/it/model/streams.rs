@@ -207,6 +207,15 @@ async fn giving_up_before_the_answer_began_closes_the_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_serves_one_answer_after_another() {
+    let provider = ScriptedProvider::start(vec![Reply::text("one"), Reply::text("two")]).await;
+    let model = model_of(&provider);
+    assert_eq!(ask(&model).await.unwrap().text, "one");
+    assert_eq!(ask(&model).await.unwrap().text, "two");
+    assert_eq!(provider.counts().connections, 1);
+}
+
+#[tokio::test]
 async fn a_failed_answer_ends_its_stream() {
     let provider = ScriptedProvider::start(vec![Reply::text("one two").cut_after(1)]).await;
     let parts: Vec<_> = model_of(&provider).answer(request()).await.unwrap().collect().await;
@@ -254,10 +263,10 @@ async fn a_value_that_is_refused_stays_refused() {
 
 #[tokio::test]
 async fn a_slow_answer_is_no_stalled_one() {
-    let reply = Reply::text("a b c d e f").pieces(6).drip(Duration::from_millis(120));
+    let reply = Reply::text("a b c d e f").pieces(6).drip(Duration::from_millis(350));
     let provider = ScriptedProvider::start(vec![reply]).await;
     let mut settings = settings(&provider.base_url());
-    settings.first_token_timeout_ms = 400;
-    settings.idle_timeout_ms = 400;
+    settings.first_token_timeout_ms = 1_500;
+    settings.idle_timeout_ms = 1_500;
     assert_eq!(ask(&OpenAiModel::new(&settings).unwrap()).await.unwrap().text, "a b c d e f");
 }
