@@ -181,14 +181,15 @@ impl Layers {
     }
 
     fn take_toml(&mut self, setting: &'static Setting, origin: Origin, value: &toml::Value) {
-        let json = match value {
-            toml::Value::String(text) => Some(Value::from(text.as_str())),
-            toml::Value::Integer(number) => Some(Value::from(*number)),
-            toml::Value::Float(number) => Number::from_f64(*number).map(Value::Number),
-            toml::Value::Boolean(switch) => Some(Value::from(*switch)),
-            toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => None,
+        let (json, given) = match value {
+            toml::Value::String(text) => (Some(Value::from(text.as_str())), text.clone()),
+            toml::Value::Integer(number) => (Some(Value::from(*number)), number.to_string()),
+            toml::Value::Float(number) => (Number::from_f64(*number).map(Value::Number), number.to_string()),
+            toml::Value::Boolean(switch) => (Some(Value::from(*switch)), switch.to_string()),
+            toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => {
+                (None, value.type_str().to_owned())
+            }
         };
-        let given = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         match json {
             Some(json) => self.take(setting, origin, json, &given),
             None => self.refuse(setting, &origin, setting.refusal(&given)),
