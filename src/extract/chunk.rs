@@ -233,10 +233,17 @@ impl<'a> Outline<'a> {
         // The first line keeps its indentation.
         let blank = kept.len() - words.len();
         let skipped = kept[..blank].rfind('\n').map_or(0, |newline| newline + 1);
-        let common = self.units[from + 1..to]
-            .iter()
-            .fold(self.units[from].under, |common, unit| self.common(common, unit.under));
-        Some(Span { start: start + skipped, end: start + kept.len(), headings: self.path(common) })
+        Some(Span { start: start + skipped, end: start + kept.len(), headings: self.path(self.shared(from, to)) })
+    }
+
+    /// The innermost heading that all text of some units stands under.
+    fn shared(&self, from: usize, to: usize) -> Option<usize> {
+        let units = &self.units[from..to];
+        let only_leads = units.iter().all(Unit::leads);
+        // What stands before the first heading (an abstract, a metadata block) goes by the heading after it,
+        // and a heading with nothing of its own between it and the next says less than that one.
+        let under = units.iter().filter(|unit| only_leads || !unit.leads()).filter_map(|unit| unit.under);
+        under.map(Some).reduce(|common, under| self.common(common, under)).flatten()
     }
 
     /// The innermost heading that two places have in common.
@@ -279,5 +286,129 @@ fn window_end(text: &str, from: usize, end: usize) -> usize {
     match cursor.next_boundary(text, 0) {
         Ok(Some(at)) if at <= end.min(from + 2 * WINDOW_BYTES) => at,
         _ => most,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::extract::markdown::{markdown, plain};
+
+    fn chunks(source: &str, chunk_chars: usize) -> Vec<(Vec<String>, String)> {
+        let draft = markdown(source.to_owned());
+        let spans = split(&draft.text, &draft.blocks, chunk_chars);
+        spans.into_iter().map(|span| (span.headings, draft.text[span.start..span.end].to_owned())).collect()
+    }
+
+    fn path(headings: &[&str]) -> Vec<String> {
+        headings.iter().map(|heading| (*heading).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_small_document_is_one_chunk_under_what_its_parts_have_in_common() {
+        let source = "# Guide\n\nWelcome.\n\n## One\n\nFirst.\n\n## Two\n\nSecond.";
+        assert_eq!(chunks(source, 400), [(path(&["Guide"]), source.to_owned())]);
+    }
+
+    #[test]
+    fn large_sections_stand_alone_under_their_path() {
+        let body = "Words of this section, one after another. ".repeat(5);
+        let body = body.trim();
+        let source = format!("# A\n\n## B\n\n{body}\n\n### C\n\n{body}\n\n## D\n\n{body}");
+        let got = chunks(&source, 250);
+        let paths: Vec<_> = got.iter().map(|(headings, _)| headings.clone()).collect();
+        assert_eq!(paths, [path(&["A", "B"]), path(&["A", "B", "C"]), path(&["A", "D"])]);
+        assert_eq!(got[1].1, format!("### C\n\n{body}"));
+    }
+
+    #[test]
+    fn top_sections_are_kept_apart_unless_they_are_tiny() {
+        let body = "A few words that are enough to be found. ".repeat(3);
+        let source = format!("# A\n\n{body}\n\n# B\n\n{body}\n\n# C\n\ntiny");
+        let paths: Vec<_> = chunks(&source, 400).into_iter().map(|(headings, _)| headings).collect();
+        assert_eq!(paths, [path(&["A"]), path(&[])]);
+    }
+
+    #[test]
+    fn a_heading_never_ends_a_chunk_that_is_followed_by_another() {
+        let body = "x".repeat(180);
+        let source = format!("## H\n\n{body}\n\n{body}\n\n").repeat(12);
+        for (_, text) in chunks(&source, 200) {
+            assert!(!text.lines().last().unwrap_or_default().starts_with('#'), "{text}");
+        }
+    }
+
+    #[test]
+    fn code_and_table_rows_that_fit_are_not_cut() {
+        let code = format!("```sh\n{}```", "# no heading\n\nrun this\n".repeat(6));
+        let row = "| a cell of some width | and another one of some width |\n";
+        let source = format!("# T\n\n{}\n\n{code}\n\n| A | B |\n|---|---|\n{}", "Prose. ".repeat(20), row.repeat(12));
+        let got = chunks(&source, 200);
+        assert!(got.iter().any(|(_, text)| text.contains(&code)), "{got:?}");
+        for (headings, text) in &got {
+            assert_eq!(headings, &path(&["T"]));
+            assert!(text.lines().all(|line| !line.starts_with("| a") || line == row.trim_end()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_a_chunk_is_cut_between_words() {
+        let source = "Sentence number one is here. ".repeat(100);
+        let got = chunks(&source, 200);
+        assert!(got.len() >= 15 && got.iter().all(|(_, text)| text.ends_with('.') && text.len() <= 200), "{got:?}");
+    }
+
+    #[test]
+    fn no_text_has_no_chunks() {
+        assert!(chunks("", 100).is_empty());
+        assert!(chunks(" \n\n\t\n", 100).is_empty());
+    }
+
+    #[test]
+    fn indented_code_keeps_its_first_indentation() {
+        let got = chunks("    let a = 1;\n    let b = 2;\n", 100);
+        assert_eq!(got[0].1, "    let a = 1;\n    let b = 2;");
+    }
+
+    /// Text made of what structure is made of, so that structure comes about often.
+    fn any_text() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("# Head\n".to_owned()),
+            Just("## Part *two*\n\n".to_owned()),
+            Just("```\ncode\n\n# not\n```\n".to_owned()),
+            Just("| a | b |\n|---|---|\n| 1 | 2 |\n".to_owned()),
+            Just("- item\n  - deeper\n".to_owned()),
+            Just("> quoted\n\n".to_owned()),
+            Just("Title\n=====\n".to_owned()),
+            Just("\n\n".to_owned()),
+            Just("  \t".to_owned()),
+            "[a-zäß€😀e\u{301} .]{0,300}",
+            "\\PC{0,80}",
+            "[\u{4e00}-\u{4e40}]{0,200}",
+        ];
+        prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn chunks_are_in_order_lose_no_word_and_keep_their_size(text in any_text(), chunk_chars in 64_usize..300) {
+            for draft in [markdown(text.clone()), plain(text.clone())] {
+                let spans = split(&draft.text, &draft.blocks, chunk_chars);
+                let mut reached = 0;
+                for span in &spans {
+                    prop_assert!(draft.text[reached..span.start].trim().is_empty(), "words between chunks");
+                    let piece = &draft.text[span.start..span.end];
+                    prop_assert!(!piece.trim().is_empty());
+                    prop_assert!(piece.chars().count() <= 2 * chunk_chars);
+                    prop_assert!(span.headings.len() <= 6);
+                    reached = span.end;
+                }
+                prop_assert!(draft.text[reached..].trim().is_empty(), "words after the last chunk");
+            }
+        }
     }
 }

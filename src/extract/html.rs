@@ -93,8 +93,7 @@ struct Writer {
     heading: Option<u8>,
     /// Inside `<pre>`: the language, if one is named.
     code: Option<String>,
-    /// The open lists: the next number of each, if it has numbers.
-    lists: Vec<Option<u32>>,
+    lists: Vec<List>,
     /// What the next item begins with.
     marker: Option<String>,
     /// Whether the block before stands close to the next one.
@@ -116,6 +115,14 @@ struct Tag {
     navigation: bool,
 }
 
+/// An open list.
+struct List {
+    /// The number of the next item, if they have numbers.
+    next: Option<u32>,
+    /// Whether an item was begun.
+    begun: bool,
+}
+
 #[derive(Default)]
 struct Table {
     row: Vec<String>,
@@ -129,7 +136,7 @@ impl Writer {
     fn run(html: &str, drop_navigation: bool) -> Self {
         let mut writer = Self { drop_navigation, ..Self::default() };
         let callback = |event: CallbackEvent<'_>, _: Span<()>| -> Option<()> {
-            writer.take(event);
+            writer.take(&event);
             None
         };
         let mut emitter = CallbackEmitter::new(callback);
@@ -141,19 +148,19 @@ impl Writer {
         writer
     }
 
-    fn take(&mut self, event: CallbackEvent<'_>) {
+    fn take(&mut self, event: &CallbackEvent<'_>) {
         match event {
             CallbackEvent::OpenStartTag { name } => {
                 self.tag = Tag { name: name.to_vec(), ..Tag::default() };
             }
             CallbackEvent::AttributeName { name } => {
                 self.tag.attribute = name.to_vec();
-                self.tag.hidden |= name == b"hidden";
+                self.tag.hidden |= *name == b"hidden";
             }
             CallbackEvent::AttributeValue { value } => self.tag.value(value),
             CallbackEvent::CloseStartTag { self_closing } => {
                 let tag = std::mem::take(&mut self.tag);
-                self.open(&tag, self_closing);
+                self.open(&tag, *self_closing);
             }
             CallbackEvent::EndTag { name } => self.close(name),
             CallbackEvent::String { value } => self.words(&String::from_utf8_lossy(value)),
@@ -193,7 +200,7 @@ impl Writer {
             b"ul" | b"ol" | b"dir" => {
                 self.flush();
                 self.tight = !self.lists.is_empty();
-                self.lists.push((name == b"ol").then_some(1));
+                self.lists.push(List { next: (name == b"ol").then_some(1), begun: false });
             }
             b"li" => self.begin_item(),
             b"dt" | b"dd" => {
@@ -313,14 +320,16 @@ impl Writer {
         }
         self.flush();
         let indent = "  ".repeat(self.lists.len().saturating_sub(1).min(MAX_DEPTH));
-        let mark = match self.lists.last_mut() {
-            Some(Some(number)) => {
-                let mark = format!("{number}. ");
+        let mut mark = "- ".to_owned();
+        if let Some(list) = self.lists.last_mut() {
+            // Also after an item that was not closed, as the language allows.
+            self.tight |= list.begun;
+            list.begun = true;
+            if let Some(number) = &mut list.next {
+                mark = format!("{number}. ");
                 *number = number.saturating_add(1);
-                mark
             }
-            _ => "- ".to_owned(),
-        };
+        }
         self.marker = Some(indent + &mark);
     }
 

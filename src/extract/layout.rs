@@ -33,6 +33,8 @@ struct Line {
     down: f64,
     size: f64,
     along: Vec2,
+    /// An entry of a table of contents: stays a line of its own.
+    entry: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,8 @@ impl Document {
                 }
             }
             _ => {
-                let mut line = Line { text: String::new(), left: x, right: x + advance, down, size, along };
+                let mut line =
+                    Line { text: String::new(), left: x, right: x + advance, down, size, along, entry: false };
                 push_plain(&mut line.text, text);
                 self.lines.push(line);
             }
@@ -106,6 +109,9 @@ impl Document {
         let mut lines = std::mem::take(&mut self.lines);
         for line in &mut lines {
             line.text.truncate(line.text.trim_end().len());
+            if let Some(text) = without_leader(&line.text) {
+                (line.text, line.entry) = (text, true);
+            }
         }
         lines.retain(|line| !line.text.is_empty());
         self.pages.push(paragraphs(&lines));
@@ -182,6 +188,14 @@ fn push_plain(out: &mut String, text: &str) {
     }
 }
 
+/// A line with its row of dots drawn together, if it has one.
+fn without_leader(text: &str) -> Option<String> {
+    let dots = text.find(". . . .").or_else(|| text.find("....."))?;
+    let (before, rest) = text.split_at(dots);
+    let after = rest.trim_start_matches(['.', ' ']);
+    Some(format!("{} … {after}", before.trim_end()))
+}
+
 /// The usual distance of lines on a page, in sizes of its type.
 fn usual_pitch(lines: &[Line]) -> f64 {
     let mut pitches: Vec<f64> = lines
@@ -240,7 +254,7 @@ fn join(lines: &[Line], gap: &'static str) -> Paragraph {
         } else {
             join_line(&mut text, &line.text);
         }
-        ended_early = line.right < right - 0.3 * (right - left);
+        ended_early = line.entry || line.right < right - 0.3 * (right - left);
     }
     Paragraph { text, gap, size: lines[0].size, lines: lines.len() }
 }
@@ -360,4 +374,112 @@ fn stands_out(paragraph: &Paragraph, body: f64) -> bool {
         && paragraph.lines <= 3
         && paragraph.text.len() <= 200
         && paragraph.text.chars().filter(|c| c.is_alphabetic()).count() >= 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Puts a line of characters half as wide as they are high.
+    fn line(document: &mut Document, x: f64, y: f64, size: f64, text: &str) {
+        for (at, c) in text.chars().enumerate() {
+            let at = Point::new(x + at as f64 * size * 0.5, y);
+            let placed = Placed { at, along: Vec2::new(1.0, 0.0), advance: size * 0.5, size };
+            document.put(placed, c.encode_utf8(&mut [0; 4]));
+        }
+    }
+
+    fn page(lines: &[(f64, f64, f64, &str)]) -> Draft {
+        let mut document = Document::default();
+        for (x, y, size, text) in lines {
+            line(&mut document, *x, *y, *size, text);
+        }
+        document.end_page();
+        document.finish()
+    }
+
+    #[test]
+    fn larger_type_makes_headings_and_the_largest_the_title() {
+        let body = "body text that is long enough to count as most of it";
+        let draft = page(&[(0.0, 700.0, 20.0, "The Title"), (0.0, 660.0, 14.0, "A part"), (0.0, 640.0, 10.0, body)]);
+        assert_eq!(draft.text, format!("The Title\n\nA part\n\n{body}"));
+        assert_eq!(draft.title.as_deref(), Some("The Title"));
+        let levels: Vec<_> = draft.blocks.iter().filter(|block| matches!(block.kind, Kind::Heading { .. })).collect();
+        assert_eq!(levels.len(), 2);
+    }
+
+    #[test]
+    fn columns_are_read_one_after_the_other() {
+        let draft = page(&[
+            (0.0, 700.0, 10.0, "left column, line one"),
+            (0.0, 688.0, 10.0, "left column, line two"),
+            (300.0, 700.0, 10.0, "right column, line one"),
+            (300.0, 688.0, 10.0, "right column, line two"),
+        ]);
+        assert_eq!(
+            draft.text,
+            "left column, line one left column, line two\n\nright column, line one right column, line two"
+        );
+    }
+
+    #[test]
+    fn words_set_apart_by_distance_alone_get_a_space() {
+        let mut document = Document::default();
+        line(&mut document, 0.0, 700.0, 10.0, "two");
+        line(&mut document, 18.0, 700.0, 10.0, "words");
+        document.end_page();
+        assert_eq!(document.finish().text, "two words");
+    }
+
+    #[test]
+    fn running_heads_and_page_numbers_are_dropped() {
+        let mut document = Document::default();
+        for number in 1..=6 {
+            line(&mut document, 0.0, 760.0, 9.0, &format!("Manual, page {number}"));
+            line(&mut document, 0.0, 700.0, 10.0, &format!("Sentence {} of the text.", "x".repeat(number)));
+            line(&mut document, 0.0, 40.0, 9.0, &number.to_string());
+            document.end_page();
+        }
+        let text = document.finish().text;
+        assert_eq!(text.matches("Sentence").count(), 6);
+        assert!(!text.contains("Manual") && !text.contains('6'), "{text}");
+    }
+
+    #[test]
+    fn a_divided_word_is_put_together_but_not_a_compound() {
+        for (first, second, want) in [
+            ("the recon-", "ciler works", "the reconciler works"),
+            ("state-of-", "the-art", "state-of-the-art"),
+            ("pages 3 -", "and more", "pages 3 - and more"),
+            ("漢字の", "文章", "漢字の文章"),
+        ] {
+            let mut text = first.to_owned();
+            join_line(&mut text, second);
+            assert_eq!(text, want);
+        }
+    }
+
+    #[test]
+    fn entries_of_a_table_of_contents_stay_lines() {
+        let dots = ". ".repeat(20);
+        let (one, two) = (format!("1.1 Overview {dots}3"), format!("1.2 Details {dots}14"));
+        let draft = page(&[(0.0, 700.0, 10.0, &one), (0.0, 688.0, 10.0, &two)]);
+        assert_eq!(draft.text, "1.1 Overview … 3\n1.2 Details … 14");
+    }
+
+    #[test]
+    fn text_without_a_character_map_is_no_text() {
+        assert_eq!(page(&[(0.0, 0.0, 10.0, "\u{fffd}\u{fffd}\u{fffd}ok")]).text, "");
+    }
+
+    #[test]
+    fn places_that_are_no_numbers_are_passed_over() {
+        let mut document = Document::default();
+        for size in [f64::NAN, 0.0, -1.0, f64::INFINITY] {
+            let placed = Placed { at: Point::ZERO, along: Vec2::new(1.0, 0.0), advance: 1.0, size };
+            document.put(placed, "x");
+        }
+        document.end_page();
+        assert_eq!(document.finish().text, "");
+    }
 }

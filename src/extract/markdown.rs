@@ -4,7 +4,7 @@ use pulldown_cmark::{Event, MetadataBlockKind, Options, Parser, Tag, TagEnd};
 
 use super::blocks::{Block, Draft, Kind, one_line};
 
-/// Finds the blocks of Markdown (CommonMark with tables and a metadata block).
+/// Finds the blocks of Markdown (`CommonMark` with tables and a metadata block).
 pub(super) fn markdown(text: String) -> Draft {
     let mut finder =
         Finder { text: &text, blocks: Vec::new(), title: None, heading: None, front: None, depth: 0, line: (0, 0) };
@@ -14,7 +14,7 @@ pub(super) fn markdown(text: String) -> Draft {
     }
     let Finder { blocks, title, front, .. } = finder;
     let title = title.or_else(|| front.as_deref().and_then(front_matter_title));
-    Draft { title, blocks, text }
+    Draft { title, text, blocks }
 }
 
 struct Finder<'a> {

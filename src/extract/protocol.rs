@@ -2,7 +2,7 @@
 //!
 //! The text travels raw behind the line: as a JSON string it would double in size and be copied once more.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -67,15 +67,10 @@ pub(super) fn parse<T: DeserializeOwned>(received: &[u8]) -> Option<(T, usize)> 
     serde_json::from_slice(&received[..end]).ok().map(|message| (message, end + 1))
 }
 
-/// Reads the request's line, byte by byte as far as the line reaches: the document is not touched yet.
-pub(super) fn read_request(input: &mut impl Read) -> io::Result<Request> {
+/// Reads the request's line and nothing of the document behind it.
+pub(super) fn read_request(input: impl BufRead) -> io::Result<Request> {
     let mut line = Vec::new();
-    for byte in input.take(MAX_REQUEST_LINE).bytes() {
-        match byte? {
-            b'\n' => break,
-            byte => line.push(byte),
-        }
-    }
+    input.take(MAX_REQUEST_LINE).read_until(b'\n', &mut line)?;
     serde_json::from_slice(&line).map_err(io::Error::from)
 }
 

@@ -14,11 +14,8 @@ pub fn pdf(title: &str, pages: &[&str]) -> Vec<u8> {
         format!("<< /Title ({title}) >>"),
     ];
     for (page, text) in pages.iter().enumerate() {
-        let mut stream = "BT /F1 11 Tf 14 TL 72 720 Td\n".to_owned();
-        for line in text.lines() {
-            stream.push_str(&format!("({line}) Tj T*\n"));
-        }
-        stream.push_str("ET");
+        let lines: Vec<String> = text.lines().map(|line| format!("({line}) Tj T*\n")).collect();
+        let stream = format!("BT /F1 11 Tf 14 TL 72 720 Td\n{}ET", lines.concat());
         objects.push(format!(
             "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> /Contents {} 0 R >>",
             6 + 2 * page
@@ -58,7 +55,7 @@ pub fn encrypted_pdf() -> Vec<u8> {
     assemble_pdf(&objects, &format!("/Encrypt 3 0 R /ID [<{id}> <{id}>]"))
 }
 
-/// A Word document with the given body, in WordprocessingML without its `<w:body>`.
+/// A Word document with the given body, in `WordprocessingML` without its `<w:body>`.
 pub fn docx(body: &str) -> Vec<u8> {
     let document = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><w:document \
@@ -78,10 +75,23 @@ pub fn docx_of(document: &[u8]) -> Vec<u8> {
                      Target=\"word/document.xml\"/></Relationships>";
     let core = "<cp:coreProperties xmlns:cp=\"http://schemas.openxmlformats.org/package/2006/metadata/core-properties\" \
                 xmlns:dc=\"http://purl.org/dc/elements/1.1/\"><dc:title>Named inside</dc:title></cp:coreProperties>";
+    let style = |level: u8| {
+        format!(
+            "<w:style w:type=\"paragraph\" w:styleId=\"Heading{level}\"><w:name w:val=\"heading {level}\"/><w:pPr>\
+             <w:outlineLvl w:val=\"{}\"/></w:pPr></w:style>",
+            level - 1
+        )
+    };
+    let styles = format!(
+        "<w:styles xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\">{}{}</w:styles>",
+        style(1),
+        style(2)
+    );
     for (name, part) in [
         ("[Content_Types].xml", types.as_bytes()),
         ("_rels/.rels", relations.as_bytes()),
         ("docProps/core.xml", core.as_bytes()),
+        ("word/styles.xml", styles.as_bytes()),
         ("word/document.xml", document),
     ] {
         archive.start_file(name, SimpleFileOptions::default()).unwrap();
@@ -90,15 +100,15 @@ pub fn docx_of(document: &[u8]) -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
-/// A paragraph of WordprocessingML, in a style if one is given.
+/// A paragraph of `WordprocessingML`, in a style if one is given.
 pub fn paragraph(style: &str, text: &str) -> String {
     let style = if style.is_empty() { String::new() } else { format!("<w:pPr><w:pStyle w:val=\"{style}\"/></w:pPr>") };
     format!("<w:p>{style}<w:r><w:t>{text}</w:t></w:r></w:p>")
 }
 
-/// A table of WordprocessingML.
+/// A table of `WordprocessingML`.
 pub fn table(rows: &[&[&str]]) -> String {
     let cell = |text: &&str| format!("<w:tc>{}</w:tc>", paragraph("", text));
-    let row = |cells: &&[&str]| format!("<w:tr>{}</w:tr>", cells.iter().map(cell).collect::<String>());
-    format!("<w:tbl>{}</w:tbl>", rows.iter().map(row).collect::<String>())
+    let row = |cells: &&[&str]| format!("<w:tr>{}</w:tr>", cells.iter().map(cell).collect::<Vec<_>>().concat());
+    format!("<w:tbl>{}</w:tbl>", rows.iter().map(row).collect::<Vec<_>>().concat())
 }
