@@ -154,7 +154,9 @@ pub trait Deliveries: Send + Sync {
     /// Writes a piece of the answer to the log; says whether anyone reads it at present.
     async fn append_delta(&self, lease: &Lease, text: String) -> Result<Fenced<bool>>;
 
-    /// Ends the job.
+    /// Ends the job. Stale also for an ingestion that can't be applied as it stands, and was queued again
+    /// uncounted: "unchanged" against content that was replaced meanwhile, "replaced" during a sweep of the
+    /// document's older chunks (see [`Documents::leftovers`]), which may have taken the new ones with it.
     async fn finish(&self, lease: &Lease, finish: Finish) -> Result<Fenced>;
 
     /// Puts the job back.
@@ -211,7 +213,8 @@ pub trait Documents: Send + Sync {
     async fn visible(&self, tenant: &Tenant, ids: &[DocumentId]) -> Result<HashMap<DocumentId, (Collection, u64)>>;
 
     /// Documents whose superseded chunks are to be removed from the index. A document with an
-    /// ingestion under way is not among them.
+    /// ingestion under way is not among them. From here until `swept`, a minute at most, the document
+    /// counts as being swept.
     async fn leftovers(&self, limit: usize) -> Result<Vec<Leftover>>;
 
     /// The leftover was removed; void if the registry has moved on since.
@@ -343,7 +346,8 @@ pub struct Upkeep {
 #[async_trait]
 pub trait Maintenance: Send + Sync {
     /// Promotes what is due, takes back expired leases, buries what is past its deadline, removes what
-    /// has expired; at most 1,000 of each.
+    /// has expired; at most 1,000 of each. To be called at least twice per lease time: after a longer
+    /// silence leases are given time to be renewed, because no worker may have been able to.
     async fn upkeep(&self) -> Result<Upkeep>;
 
     /// When the next scheduled job is due: upkeep sleeps no longer than that. None: nothing is scheduled.

@@ -163,6 +163,11 @@ impl State {
         Duration::from_secs(if seconds.is_finite() { seconds.ceil().clamp(1.0, 60.0) as u64 } else { 60 })
     }
 
+    /// Nothing could be written just now, so no worker could beat: leases hold for half a lease more.
+    pub(super) fn hold_leases(&mut self, now: Timestamp, lease: Duration) {
+        self.reaper = Reaper { last: Some(now), hold_until: Some(now.plus(lease / 2)) };
+    }
+
     /// Whether expired leases may be taken back in this round of housekeeping.
     pub(super) fn may_take_back(&mut self, now: Timestamp, lease: Duration) -> bool {
         let reaper = &mut self.reaper;
@@ -217,7 +222,7 @@ mod tests {
     #[test]
     fn a_full_queue_says_to_come_back_sooner_the_faster_it_drains() {
         let mut state = state();
-        assert_eq!(state.retry_after(Timestamp(0), 1_000), Duration::from_secs(60));
+        assert_eq!(state.retry_after(Timestamp(0), 1_000), Duration::from_mins(1));
         for second in 0..120 {
             for _ in 0..5 {
                 state.ended(Timestamp(second * 1_000));
@@ -225,7 +230,7 @@ mod tests {
         }
         let soon = state.retry_after(Timestamp(120_000), 1_000);
         assert!((1..=4).contains(&soon.as_secs()), "{soon:?}");
-        assert_eq!(state.retry_after(Timestamp(3_600_000), 1_000), Duration::from_secs(60));
+        assert_eq!(state.retry_after(Timestamp(3_600_000), 1_000), Duration::from_mins(1));
     }
 
     #[test]
@@ -239,5 +244,8 @@ mod tests {
         assert!(state.may_take_back(at(106), lease));
         assert!(!state.may_take_back(at(200), lease), "seldom housekeeping looks like a stall once");
         assert!(state.may_take_back(at(300), lease), "but not twice");
+        state.hold_leases(at(301), lease);
+        assert!(!state.may_take_back(at(305), lease), "nobody could beat");
+        assert!(state.may_take_back(at(306), lease));
     }
 }

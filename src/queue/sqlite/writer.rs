@@ -171,6 +171,7 @@ impl Loop {
                 let mut error = Some(error);
                 for operation in group {
                     if alone {
+                        self.state.hold_leases(self.shared.clock.now(), self.shared.options.lease);
                         operation.answer(error.take());
                     } else {
                         self.commit(vec![operation]);

@@ -1,1 +1,8 @@
-//! To be written.
+//! The job store: one contract for every adapter, and what is particular to each.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
+
+mod contract;
+mod model;
+mod sqlite_file;
+
+contract::every_case!(sqlite, crate::queue::sqlite_file::SqliteFixture);
