@@ -21,11 +21,14 @@ use super::{
     DocumentAccepted, Refusal, Submission, UploadItem, job, not_found,
     upload::{self, File, Upload},
 };
-use crate::domain::{
-    document::{Change, DocumentChange, Format},
-    failure::{Code, Failure},
-    ids::{Collection, DocumentId, Tenant},
-    job::NewJob,
+use crate::{
+    domain::{
+        document::{Change, DocumentChange, Format},
+        failure::Failure,
+        ids::{Collection, DocumentId, Tenant},
+        job::NewJob,
+    },
+    extract::accept,
 };
 
 /// A document as text.
@@ -92,22 +95,6 @@ fn read_json(mut fields: Fields, max_text_bytes: u64) -> Result<Submission> {
         fields.fail("text", format!("must be no longer than {max_text_bytes} bytes"));
     }
     fields.finish().map(|()| submission)
-}
-
-/// The format of an uploaded file, or why it is none that is read.
-fn accept(name: &str, bytes: &[u8]) -> Result<Format, Failure> {
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(Failure::new(Code::DocumentEmpty, "the file is empty"));
-    }
-    match extension.as_deref() {
-        Some("md" | "markdown") => Ok(Format::Markdown),
-        Some("txt" | "text") => Ok(Format::Text),
-        Some("html" | "htm") => Ok(Format::Html),
-        Some("pdf") => Ok(Format::Pdf),
-        Some("docx") => Ok(Format::Docx),
-        _ => Err(Failure::new(Code::UnsupportedFormat, "only .md, .txt, .html, .pdf and .docx files are read")),
-    }
 }
 
 /// Who submits, and with which headers.

@@ -4,7 +4,7 @@ use ragq::{
     domain::{
         document::{Change, Format},
         ids::Tenant,
-        job::{Kind, Priority},
+        job::Kind,
     },
     queue::{Deliveries, Finish},
 };
@@ -40,7 +40,6 @@ async fn a_text_becomes_a_job_and_its_bytes_travel_beside_the_payload() {
     let change = delivery.document.unwrap();
     assert_eq!((change.change, change.format, change.version), (Change::Put, Format::Markdown, 1));
     assert_eq!((change.title.as_str(), change.source.as_deref()), ("Handbook", Some("https://x/h.md")));
-    assert_eq!(Priority::Low.as_str(), "low");
 }
 
 #[tokio::test]

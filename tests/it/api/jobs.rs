@@ -57,9 +57,8 @@ async fn the_error_shows_while_the_job_waits_for_its_next_attempt() {
 #[tokio::test]
 async fn unknown_and_malformed_ids_are_told_apart() {
     let app = App::start().await;
-    let get = |path: String| async move { path };
     for path in [format!("/job-status?job_id={UNKNOWN}"), format!("/jobs/{UNKNOWN}/events")] {
-        problem(app.get(&get(path).await).send().await.unwrap(), 404, "job_not_found").await;
+        problem(app.get(&path).send().await.unwrap(), 404, "job_not_found").await;
     }
     for bad in ["x", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "01J9ZC6M1V7H0Q8T3X5K2B4N6I", "%F0%9F%98%80"] {
         for path in [format!("/job-status?job_id={bad}"), format!("/jobs/{bad}/events")] {
