@@ -232,6 +232,41 @@ pub struct LetterFilter {
     pub code: Option<Code>,
 }
 
+/// Arguments of `ragq dlq replay`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = "\
+Examples:
+  ragq dlq replay 01J9ZC6M1V7H0Q8T3X5K2B4N6P
+  ragq dlq replay 01J9ZC6M1V7H0Q8T3X5K2B4N6P --payload edited.json
+  ragq dlq replay --code provider_timeout --dry-run
+  ragq dlq replay --all --rate 5")]
+pub struct ReplayArgs {
+    /// These jobs
+    #[arg(value_name = "ID", conflicts_with_all = ["reason", "code", "all", "limit"])]
+    pub ids: Vec<String>,
+    /// All that match.
+    #[command(flatten)]
+    pub filter: LetterFilter,
+    /// Every dead letter
+    #[arg(long, conflicts_with_all = ["reason", "code"])]
+    pub all: bool,
+    /// At most this many, the newest
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// So many a second
+    #[arg(long, value_name = "N", value_parser = parse_rate)]
+    pub rate: Option<f64>,
+    /// Only say how many match
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Replay one job with the payload of this JSON file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["reason", "code", "all", "limit", "rate", "dry_run"])]
+    pub payload: Option<PathBuf>,
+    /// End once the replay is accepted
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
 /// `ragq dlq ...`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DlqCommand {
@@ -244,7 +279,7 @@ pub enum DlqCommand {
         #[arg(long)]
         kind: Option<Kind>,
         /// How many
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
         /// Where the page before ended
         #[arg(long)]
@@ -256,38 +291,7 @@ pub enum DlqCommand {
         id: String,
     },
     /// Put dead letters back into the queue.
-    #[command(after_help = "\
-Examples:
-  ragq dlq replay 01J9ZC6M1V7H0Q8T3X5K2B4N6P
-  ragq dlq replay 01J9ZC6M1V7H0Q8T3X5K2B4N6P --payload edited.json
-  ragq dlq replay --code provider_timeout --dry-run
-  ragq dlq replay --all --rate 5")]
-    Replay {
-        /// These jobs
-        #[arg(value_name = "ID")]
-        ids: Vec<String>,
-        /// All that match.
-        #[command(flatten)]
-        filter: LetterFilter,
-        /// Every dead letter
-        #[arg(long, conflicts_with_all = ["ids", "reason", "code"])]
-        all: bool,
-        /// At most this many
-        #[arg(long, value_name = "N")]
-        limit: Option<u64>,
-        /// So many a second
-        #[arg(long, value_name = "N")]
-        rate: Option<f64>,
-        /// Only say how many match
-        #[arg(long)]
-        dry_run: bool,
-        /// Replay one job with the payload of this JSON file
-        #[arg(long, value_name = "FILE", conflicts_with_all = ["reason", "code", "all", "limit", "rate", "dry_run"])]
-        payload: Option<PathBuf>,
-        /// End once the replay is accepted
-        #[arg(long)]
-        no_wait: bool,
-    },
+    Replay(ReplayArgs),
     /// Remove dead letters for good.
     Discard {
         /// The jobs
@@ -313,6 +317,10 @@ pub enum QueueCommand {
         #[arg(long = "kind", value_name = "KIND")]
         kinds: Vec<Kind>,
     },
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|rate| (0.001..=1000.0).contains(rate)).ok_or_else(|| "must be 0.001 to 1000".to_owned())
 }
 
 fn parse_code(text: &str) -> Result<Code, String> {

@@ -115,8 +115,13 @@ async fn submit(client: &Client, question: &str, options: &AskOptions) -> Result
     let tell = |why: &str, wait: Duration| {
         options.terminal.note(&format!("{why}: trying again in {}", seconds(wait)));
     };
-    let patience = Patience { limit: ACCEPTANCE, outlast_restarts: false, tell: &tell };
-    Ok(patience.send(async || client.ask(&question, &key).await).await?.body.job_id)
+    let mut patience = Patience::new(ACCEPTANCE, &tell);
+    loop {
+        match client.ask(&question, &key).await {
+            Ok(reply) => return Ok(reply.body.job_id),
+            Err(error) => patience.endure(error).await?,
+        }
+    }
 }
 
 async fn wait_and_print(client: &Client, job: &str, options: &AskOptions) -> Result<Outcome, CliError> {
@@ -168,16 +173,23 @@ async fn follow(client: &Client, job: &str, display: &mut Display) -> Result<(),
 }
 
 /// Asks for the job until it is final.
-async fn poll(client: &Client, job: &str, terminal: Terminal) -> Result<Reply<Job>, CliError> {
-    let mut told = String::new();
+pub(super) async fn poll(client: &Client, job: &str, terminal: Terminal) -> Result<Reply<Job>, CliError> {
+    let tell = |why: &str, _: Duration| terminal.note(&format!("{why}: asking again"));
+    let patience = || Patience::new(AWAY, &tell).outlasting_restarts(true);
+    let (mut told, mut left) = (String::new(), patience());
     loop {
         let begun = Instant::now();
-        let tell = |why: &str, _: Duration| terminal.note(&format!("{why}: asking again"));
-        let patience = Patience { limit: AWAY, outlast_restarts: true, tell: &tell };
-        let reply = patience.send(async || client.job(job, LONG_POLL).await).await?;
+        let reply = match client.job(job, LONG_POLL).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                left.endure(error).await?;
+                continue;
+            }
+        };
         if reply.body.is_final() {
             return Ok(reply);
         }
+        left = patience();
         let state = state_of(&reply.body);
         if state != told {
             terminal.note(&state);

@@ -14,36 +14,42 @@ const UNNAMED_WAIT: Duration = Duration::from_secs(1);
 /// Times a request is sent again after its connection was lost in the middle.
 const RESENDS: u32 = 3;
 
-/// How long to go on, and whom to tell.
+/// Decides after each failed try whether there is to be another, and waits for it.
 pub struct Patience<'a> {
-    /// Longest time for all tries and waits together.
-    pub limit: Duration,
-    /// Also wait while nothing listens: an API that was there may be restarting.
-    pub outlast_restarts: bool,
-    /// Told of every wait: why, and how long.
-    pub tell: &'a (dyn Fn(&str, Duration) + Sync),
+    limit: Duration,
+    outlasts_restarts: bool,
+    tell: &'a (dyn Fn(&str, Duration) + Sync),
+    begun: Instant,
+    resends: u32,
 }
 
-impl Patience<'_> {
-    /// Sends until there is an answer that waiting would not change. What is sent must be safe to send twice.
-    pub async fn send<T>(&self, mut request: impl AsyncFnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
-        let begun = Instant::now();
-        let mut resends = 0;
-        loop {
-            let error = match request().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let Some(wait) = self.wait(&error, &mut resends) else { return Err(error) };
-            if begun.elapsed() + wait > self.limit {
-                return Err(error);
+impl<'a> Patience<'a> {
+    /// Patience for `limit`, all tries and waits together; every wait is told, with its reason.
+    pub fn new(limit: Duration, tell: &'a (dyn Fn(&str, Duration) + Sync)) -> Self {
+        Self { limit, outlasts_restarts: false, tell, begun: Instant::now(), resends: 0 }
+    }
+
+    /// Also waits while nothing listens: an API that was there may be restarting.
+    #[must_use]
+    pub fn outlasting_restarts(mut self, outlasts: bool) -> Self {
+        self.outlasts_restarts = outlasts;
+        self
+    }
+
+    /// Returns when it is time to send again, which must be safe to do; gives the error back if that would
+    /// not change it or patience is at its end.
+    pub async fn endure(&mut self, error: ClientError) -> Result<(), ClientError> {
+        match self.wait(&error) {
+            Some(wait) if self.begun.elapsed() + wait <= self.limit => {
+                (self.tell)(&why(&error), wait);
+                sleep(wait).await;
+                Ok(())
             }
-            (self.tell)(&why(&error), wait);
-            sleep(wait).await;
+            Some(_) | None => Err(error),
         }
     }
 
-    fn wait(&self, error: &ClientError, resends: &mut u32) -> Option<Duration> {
+    fn wait(&mut self, error: &ClientError) -> Option<Duration> {
         match error {
             ClientError::Refused(problem) => match problem.status {
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -51,10 +57,10 @@ impl Patience<'_> {
                 }
                 _ => None,
             },
-            ClientError::Unreachable { .. } if self.outlast_restarts => Some(UNNAMED_WAIT),
-            ClientError::Interrupted { .. } if *resends < RESENDS => {
-                *resends += 1;
-                Some(Duration::from_millis(250) * 2_u32.pow(*resends))
+            ClientError::Unreachable { .. } if self.outlasts_restarts => Some(UNNAMED_WAIT),
+            ClientError::Interrupted { .. } if self.resends < RESENDS => {
+                self.resends += 1;
+                Some(Duration::from_millis(250) * 2_u32.pow(self.resends))
             }
             ClientError::Unreachable { .. }
             | ClientError::Interrupted { .. }
@@ -75,7 +81,7 @@ fn why(error: &ClientError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, sync::Mutex};
+    use std::sync::Mutex;
 
     use super::*;
     use crate::cli::client::Problem;
@@ -94,17 +100,14 @@ mod tests {
     }
 
     async fn tries(limit: u64, error: impl Fn() -> ClientError) -> (u32, Vec<Duration>) {
-        let (count, waits) = (Cell::new(0), Mutex::new(Vec::new()));
+        let waits = Mutex::new(Vec::new());
         let tell = |_: &str, wait| waits.lock().unwrap().push(wait);
-        let patience = Patience { limit: Duration::from_secs(limit), outlast_restarts: false, tell: &tell };
-        let outcome = patience
-            .send(async || {
-                count.set(count.get() + 1);
-                Err::<(), _>(error())
-            })
-            .await;
-        assert!(outcome.is_err());
-        (count.get(), waits.into_inner().unwrap())
+        let mut patience = Patience::new(Duration::from_secs(limit), &tell);
+        let mut count = 1;
+        while patience.endure(error()).await.is_ok() {
+            count += 1;
+        }
+        (count, waits.into_inner().unwrap())
     }
 
     #[tokio::test(start_paused = true)]

@@ -137,9 +137,14 @@ async fn run_stdin(
         collection: options.collection.clone(),
     };
     let tell = |why: &str, wait: Duration| progress.waiting(why, wait);
-    let patience = Patience { limit: PATIENCE, outlast_restarts: false, tell: &tell };
+    let mut patience = Patience::new(PATIENCE, &tell);
     // Sent twice, the second is an unchanged document.
-    let accepted = patience.send(async || client.put_text(&document).await).await?;
+    let accepted = loop {
+        match client.put_text(&document).await {
+            Ok(accepted) => break accepted,
+            Err(error) => patience.endure(error).await?,
+        }
+    };
     progress.sent(1);
     let (sender, receiver) = mpsc::unbounded();
     let pending = Pending { name: title.to_owned(), job_id: accepted.body.job_id };

@@ -123,11 +123,13 @@ impl Line<'_> {
 
     async fn ask(&self, pending: &Pending) -> Result<Option<Job>, ClientError> {
         let tell = |why: &str, wait: Duration| self.progress.waiting(why, wait);
-        let patience = Patience { limit: AWAY, outlast_restarts: true, tell: &tell };
-        match patience.send(async || self.client.job(&pending.job_id, LONG_POLL).await).await {
-            Ok(reply) => Ok(Some(reply.body)),
-            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(None),
-            Err(error) => Err(error),
+        let mut patience = Patience::new(AWAY, &tell).outlasting_restarts(true);
+        loop {
+            match self.client.job(&pending.job_id, LONG_POLL).await {
+                Ok(reply) => return Ok(Some(reply.body)),
+                Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => return Ok(None),
+                Err(error) => patience.endure(error).await?,
+            }
         }
     }
 

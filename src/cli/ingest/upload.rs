@@ -5,7 +5,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
-use futures::{StreamExt as _, channel::mpsc::UnboundedSender, stream};
+use futures::{StreamExt as _, channel::mpsc::UnboundedSender, stream::FuturesUnordered};
 use http::StatusCode;
 use reqwest::multipart::{Form, Part};
 use tokio::time::{Instant, sleep};
@@ -48,16 +48,18 @@ pub(super) async fn run(
 ) -> Sent {
     let mut sent = Sent::default();
     let mut total = files.len();
-    let mut results = stream::iter(batches(files))
-        .map(|batch| async move {
-            let size = batch.len();
-            (size, send(client, batch, options, progress).await)
-        })
-        .buffer_unordered(AT_A_TIME);
-    while let Some((size, outcome)) = results.next().await {
+    let mut batches = batches(files);
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        while under_way.len() < AT_A_TIME
+            && let Some(batch) = batches.next()
+        {
+            under_way.push(send(client, batch, options, progress));
+        }
+        let Some(outcome) = under_way.next().await else { break };
         match outcome {
             Ok(outcome) => {
-                total -= size;
+                total -= outcome.accepted.len() + outcome.failures.len();
                 progress.sent(outcome.accepted.len());
                 progress.refused(outcome.failures.len());
                 sent.failures.extend(outcome.failures);
@@ -128,9 +130,8 @@ async fn send(
             continue;
         }
         let tell = |why: &str, wait: Duration| progress.waiting(why, wait);
-        let patience = Patience { limit: PATIENCE, outlast_restarts: progress.accepted() > 0, tell: &tell };
-        // The form is made anew for each try: a body can be sent once.
-        let answer = patience.send(async || client.upload(form(&batch, options).await?).await).await;
+        let patience = Patience::new(PATIENCE, &tell).outlasting_restarts(progress.accepted() > 0);
+        let answer = submit(client, &batch, options, patience).await;
         match answer {
             Ok(uploaded) => {
                 let (size, again) = (batch.len(), outcome.sort(batch, uploaded));
@@ -166,6 +167,21 @@ async fn send(
         }
     }
     Ok(outcome)
+}
+
+/// Submits a batch, again where waiting may help; the form is made anew for each try: a body can be sent once.
+async fn submit(
+    client: &Client,
+    batch: &[Loaded],
+    options: &IngestOptions,
+    mut patience: Patience<'_>,
+) -> Result<Uploaded, ClientError> {
+    loop {
+        match client.upload(form(batch, options).await?).await {
+            Ok(uploaded) => return Ok(uploaded),
+            Err(error) => patience.endure(error).await?,
+        }
+    }
 }
 
 const fn is_too_much(status: StatusCode) -> bool {
