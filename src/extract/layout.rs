@@ -1,0 +1,485 @@
+//! From characters placed on pages to readable text: lines, paragraphs, headings.
+//!
+//! Characters are taken in the order in which they are drawn, which nearly every program makes the order
+//! of reading (also in columns); sorting them by place would mix columns. What a PDF does not say is
+//! guessed from distances and sizes: the rules are modest, and a wrong guess costs a line break.
+
+use std::collections::HashMap;
+
+use hayro_interpret::kurbo::{Point, Vec2};
+
+use super::blocks::{Draft, Kind, one_line};
+
+/// A character's place on its page.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    /// Where it stands.
+    pub at: Point,
+    /// The direction of its line.
+    pub along: Vec2,
+    /// Its width in that direction.
+    pub advance: f64,
+    /// Its size.
+    pub size: f64,
+}
+
+#[derive(Debug)]
+struct Line {
+    text: String,
+    /// Where it begins and ends along itself.
+    left: f64,
+    right: f64,
+    /// How far down it stands.
+    down: f64,
+    size: f64,
+    along: Vec2,
+    /// An entry of a table of contents: stays a line of its own.
+    entry: bool,
+}
+
+#[derive(Debug)]
+struct Paragraph {
+    text: String,
+    /// How it is set apart from the one before.
+    gap: &'static str,
+    size: f64,
+    lines: usize,
+}
+
+/// A document while it is read.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pages: Vec<Vec<Paragraph>>,
+    lines: Vec<Line>,
+    text_bytes: usize,
+    /// Characters whose meaning the font does not say, and all others.
+    unreadable: usize,
+    readable: usize,
+}
+
+impl Document {
+    /// Takes the next character.
+    pub fn put(&mut self, placed: Placed, text: &str) {
+        let Placed { at, along, advance, size } = placed;
+        let length = along.hypot();
+        // Also false for what is not a number.
+        if !(length > 0.0 && size > 0.0 && size.is_finite() && at.is_finite() && advance.is_finite()) {
+            return;
+        }
+        let along = along / length;
+        let (x, down) = (at.to_vec2().dot(along), at.to_vec2().dot(Vec2::new(along.y, -along.x)));
+        if text.contains('\u{fffd}') {
+            self.unreadable += 1;
+            return;
+        }
+        if text.chars().all(|c| c.is_whitespace() || c.is_control()) {
+            if let Some(line) = self.lines.last_mut()
+                && !line.text.ends_with(' ')
+                && (down - line.down).abs() < 0.5 * size.max(line.size)
+            {
+                line.text.push(' ');
+                line.right = line.right.max(x + advance);
+            }
+            return;
+        }
+        self.readable += 1;
+        self.text_bytes += text.len();
+        match self.lines.last_mut() {
+            Some(line) if line.goes_on(x, down, size, along) => {
+                if x - line.right > 0.17 * size.min(line.size) && !line.text.ends_with(' ') {
+                    line.text.push(' ');
+                }
+                push_plain(&mut line.text, text);
+                line.right = line.right.max(x + advance);
+                if size > line.size {
+                    (line.size, line.down) = (size, down);
+                }
+            }
+            _ => {
+                let mut line =
+                    Line { text: String::new(), left: x, right: x + advance, down, size, along, entry: false };
+                push_plain(&mut line.text, text);
+                self.lines.push(line);
+            }
+        }
+    }
+
+    /// Ends the page: its lines become paragraphs.
+    pub fn end_page(&mut self) {
+        let mut lines = std::mem::take(&mut self.lines);
+        for line in &mut lines {
+            line.text.truncate(line.text.trim_end().len());
+            if let Some(text) = without_leader(&line.text) {
+                (line.text, line.entry) = (text, true);
+            }
+        }
+        lines.retain(|line| !line.text.is_empty());
+        self.pages.push(paragraphs(&lines));
+    }
+
+    /// Size of the text so far, about.
+    pub fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    /// The whole document's text; empty if most of its characters say nothing.
+    pub fn finish(mut self) -> Draft {
+        if self.unreadable > self.readable {
+            return Draft::default();
+        }
+        drop_running_heads(&mut self.pages);
+        let sizes = HeadingSizes::new(&self.pages);
+        let mut draft = Draft::default();
+        for page in self.pages {
+            for (at, paragraph) in page.into_iter().enumerate() {
+                if at == 0 && carry_over(&mut draft, &paragraph) {
+                    continue;
+                }
+                let gap = if at == 0 { "\n\n" } else { paragraph.gap };
+                let kind = sizes.kind(&paragraph);
+                if let (Kind::Heading { level: 1, title }, None) = (&kind, &draft.title) {
+                    draft.title = Some(title.clone());
+                }
+                draft.push(gap, kind, &paragraph.text);
+            }
+        }
+        draft
+    }
+}
+
+impl Line {
+    fn goes_on(&self, x: f64, down: f64, size: f64, along: Vec2) -> bool {
+        let em = size.max(self.size);
+        // A step back of up to one em is kerning, an accent or an index below an exponent.
+        along.dot(self.along) > 0.99 && (down - self.down).abs() < 0.55 * em && x > self.right - em && x >= self.left
+    }
+
+    fn begins_item(&self) -> bool {
+        let mut chars = self.text.chars();
+        match chars.next() {
+            Some('•' | '◦' | '▪' | '‣' | '●' | '○' | '■' | '∙' | '·' | '*') => true,
+            Some('-' | '–' | '—') => chars.next() == Some(' '),
+            Some(c) if c.is_ascii_digit() => {
+                let rest = chars.as_str().trim_start_matches(|c: char| c.is_ascii_digit());
+                rest.starts_with(". ") || rest.starts_with(") ")
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Appends text, ligatures taken apart: nobody searches for "ﬁ".
+fn push_plain(out: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            'ﬀ' => out.push_str("ff"),
+            'ﬁ' => out.push_str("fi"),
+            'ﬂ' => out.push_str("fl"),
+            'ﬃ' => out.push_str("ffi"),
+            'ﬄ' => out.push_str("ffl"),
+            'ﬅ' | 'ﬆ' => out.push_str("st"),
+            '\u{ad}' => out.push('-'),
+            c if c.is_whitespace() => out.push(' '),
+            // Private use: symbols of one font, as bullets; no word has them.
+            '\u{e000}'..='\u{f8ff}' => out.push('•'),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+}
+
+/// A line with its row of dots drawn together, if it has one.
+fn without_leader(text: &str) -> Option<String> {
+    let dots = text.find(". . . .").or_else(|| text.find("....."))?;
+    let (before, rest) = text.split_at(dots);
+    let after = rest.trim_start_matches(['.', ' ']);
+    Some(format!("{} … {after}", before.trim_end()))
+}
+
+/// The usual distance of lines on a page, in sizes of its type.
+fn usual_pitch(lines: &[Line]) -> f64 {
+    let mut pitches: Vec<f64> = lines
+        .windows(2)
+        .map(|pair| (pair[1].down - pair[0].down) / pair[1].size)
+        .filter(|pitch| (0.7..3.0).contains(pitch))
+        .collect();
+    pitches.sort_by(f64::total_cmp);
+    pitches.get(pitches.len() / 2).copied().unwrap_or(1.2)
+}
+
+fn paragraphs(lines: &[Line]) -> Vec<Paragraph> {
+    let pitch = usual_pitch(lines);
+    let mut out = Vec::new();
+    let mut from = 0;
+    let mut gap = "\n\n";
+    for at in 1..=lines.len() {
+        let next_gap = match lines.get(at) {
+            None => Some("\n\n"),
+            Some(line) => break_before(&lines[from..at], line, pitch),
+        };
+        if let Some(next_gap) = next_gap {
+            out.push(join(&lines[from..at], gap));
+            (from, gap) = (at, next_gap);
+        }
+    }
+    out
+}
+
+/// Whether `line` begins a paragraph after the lines `before`, and how far it is set apart.
+fn break_before(before: &[Line], line: &Line, pitch: f64) -> Option<&'static str> {
+    let last = before.last()?;
+    let em = line.size.max(last.size);
+    let step = line.down - last.down;
+    let other_type = (line.size / last.size).max(last.size / line.size) > 1.12;
+    if line.along.dot(last.along) < 0.99 || other_type || step < 0.3 * em || step > (pitch + 0.35) * em {
+        return Some("\n\n");
+    }
+    if line.begins_item() {
+        return Some("\n");
+    }
+    let hangs = before.len() == 1 && last.begins_item();
+    let indented = line.left > last.left + 0.8 * em && !hangs;
+    indented.then_some(if line.text.starts_with(char::is_uppercase) { "\n\n" } else { "\n" })
+}
+
+fn join(lines: &[Line], gap: &'static str) -> Paragraph {
+    let left = lines.iter().map(|line| line.left).fold(f64::INFINITY, f64::min);
+    let right = lines.iter().map(|line| line.right).fold(f64::NEG_INFINITY, f64::max);
+    let mut text = String::new();
+    let mut ended_early = false;
+    for line in lines {
+        if ended_early {
+            text.push('\n');
+            text.push_str(&line.text);
+        } else {
+            join_line(&mut text, &line.text);
+        }
+        ended_early = line.entry || line.right < right - 0.3 * (right - left);
+    }
+    Paragraph { text, gap, size: lines[0].size, lines: lines.len() }
+}
+
+/// Appends a line to the sentence before it, putting together a word divided at the line's end.
+fn join_line(text: &mut String, line: &str) {
+    let before = text.trim_end_matches('-');
+    let word = before.rsplit(|c: char| c.is_whitespace()).next().unwrap_or_default();
+    let divided =
+        before.len() + 1 == text.len() && word.ends_with(char::is_alphabetic) && line.starts_with(char::is_lowercase);
+    if divided && !word.contains('-') {
+        text.pop();
+    } else if !(text.is_empty() || divided || wide_end(text) && line.starts_with(is_wide)) {
+        text.push(' ');
+    }
+    text.push_str(line);
+}
+
+fn wide_end(text: &str) -> bool {
+    text.ends_with(is_wide)
+}
+
+/// Whether the character belongs to a script that sets no spaces between words.
+fn is_wide(c: char) -> bool {
+    matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ffef}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// Goes on with a paragraph that a page break interrupted.
+fn carry_over(draft: &mut Draft, next: &Paragraph) -> bool {
+    let body = draft.blocks.last().is_some_and(|block| block.kind == Kind::Body);
+    let open = draft.text.ends_with(|c: char| c.is_alphabetic() || matches!(c, ',' | '-'));
+    let goes_on = body && open && next.text.starts_with(char::is_lowercase);
+    if goes_on {
+        join_line(&mut draft.text, &next.text);
+    }
+    goes_on
+}
+
+/// Drops page numbers, and the heads and feet that run through many pages.
+fn drop_running_heads(pages: &mut [Vec<Paragraph>]) {
+    let key = |paragraph: &Paragraph| -> Option<String> {
+        let short = paragraph.lines == 1 && paragraph.text.len() <= 120;
+        short.then(|| paragraph.text.chars().filter(|c| !c.is_ascii_digit()).collect())
+    };
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for page in pages.iter() {
+        for edge in edges(page) {
+            if let Some(key) = key(&page[edge]) {
+                *seen.entry(key).or_default() += 1;
+            }
+        }
+    }
+    let often = (pages.len() / 4).max(3);
+    for page in pages {
+        for edge in edges(page) {
+            let running = key(&page[edge]).is_some_and(|key| seen[&key] >= often);
+            if running || is_page_number(&page[edge].text) {
+                page[edge].text.clear();
+            }
+        }
+        page.retain(|paragraph| !paragraph.text.is_empty());
+    }
+}
+
+/// The first and the last paragraph of a page that has more than one.
+fn edges(page: &[Paragraph]) -> impl Iterator<Item = usize> + use<> {
+    let last = page.len().checked_sub(1).filter(|last| *last > 0);
+    last.into_iter().flat_map(|last| [0, last])
+}
+
+fn is_page_number(text: &str) -> bool {
+    let bare = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '–' | '[' | ']'));
+    let roman = bare.len() <= 6 && bare.chars().all(|c| "ivxlc".contains(c));
+    !bare.is_empty() && (roman || bare.len() <= 5 && bare.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The sizes of type that are headings in this document, largest first.
+struct HeadingSizes {
+    body: f64,
+    sizes: Vec<f64>,
+}
+
+impl HeadingSizes {
+    fn new(pages: &[Vec<Paragraph>]) -> Self {
+        let mut weight: HashMap<i64, usize> = HashMap::new();
+        for paragraph in pages.iter().flatten() {
+            *weight.entry((paragraph.size * 2.0).round() as i64).or_default() += paragraph.text.len();
+        }
+        let body =
+            weight.into_iter().max_by_key(|(size, bytes)| (*bytes, *size)).map_or(0.0, |(size, _)| size as f64 / 2.0);
+        let mut all: Vec<f64> = pages
+            .iter()
+            .flatten()
+            .filter(|paragraph| stands_out(paragraph, body))
+            .map(|paragraph| paragraph.size)
+            .collect();
+        all.sort_by(|a, b| b.total_cmp(a));
+        let mut sizes: Vec<f64> = Vec::new();
+        for size in all {
+            if sizes.last().is_none_or(|last| size < last * 0.95) {
+                sizes.push(size);
+            }
+        }
+        Self { body, sizes }
+    }
+
+    fn kind(&self, paragraph: &Paragraph) -> Kind {
+        let title = one_line(&paragraph.text).filter(|_| stands_out(paragraph, self.body));
+        let rank = self.sizes.iter().position(|size| paragraph.size >= size * 0.95).unwrap_or(self.sizes.len());
+        title.map_or(Kind::Body, |title| Kind::Heading { level: (rank + 1).min(6) as u8, title })
+    }
+}
+
+/// Whether a paragraph is set as a heading: short, and in larger type than the body.
+fn stands_out(paragraph: &Paragraph, body: f64) -> bool {
+    paragraph.size > body * 1.12
+        && paragraph.lines <= 3
+        && paragraph.text.len() <= 200
+        && paragraph.text.chars().filter(|c| c.is_alphabetic()).count() >= 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Puts a line of characters half as wide as they are high.
+    fn line(document: &mut Document, x: f64, y: f64, size: f64, text: &str) {
+        for (at, c) in text.chars().enumerate() {
+            let at = Point::new(x + at as f64 * size * 0.5, y);
+            let placed = Placed { at, along: Vec2::new(1.0, 0.0), advance: size * 0.5, size };
+            document.put(placed, c.encode_utf8(&mut [0; 4]));
+        }
+    }
+
+    fn page(lines: &[(f64, f64, f64, &str)]) -> Draft {
+        let mut document = Document::default();
+        for (x, y, size, text) in lines {
+            line(&mut document, *x, *y, *size, text);
+        }
+        document.end_page();
+        document.finish()
+    }
+
+    #[test]
+    fn larger_type_makes_headings_and_the_largest_the_title() {
+        let body = "body text that is long enough to count as most of it";
+        let draft = page(&[(0.0, 700.0, 20.0, "The Title"), (0.0, 660.0, 14.0, "A part"), (0.0, 640.0, 10.0, body)]);
+        assert_eq!(draft.text, format!("The Title\n\nA part\n\n{body}"));
+        assert_eq!(draft.title.as_deref(), Some("The Title"));
+        let levels: Vec<_> = draft.blocks.iter().filter(|block| matches!(block.kind, Kind::Heading { .. })).collect();
+        assert_eq!(levels.len(), 2);
+    }
+
+    #[test]
+    fn columns_are_read_one_after_the_other() {
+        let draft = page(&[
+            (0.0, 700.0, 10.0, "left column, line one"),
+            (0.0, 688.0, 10.0, "left column, line two"),
+            (300.0, 700.0, 10.0, "right column, line one"),
+            (300.0, 688.0, 10.0, "right column, line two"),
+        ]);
+        assert_eq!(
+            draft.text,
+            "left column, line one left column, line two\n\nright column, line one right column, line two"
+        );
+    }
+
+    #[test]
+    fn words_set_apart_by_distance_alone_get_a_space() {
+        let mut document = Document::default();
+        line(&mut document, 0.0, 700.0, 10.0, "two");
+        line(&mut document, 18.0, 700.0, 10.0, "words");
+        document.end_page();
+        assert_eq!(document.finish().text, "two words");
+    }
+
+    #[test]
+    fn running_heads_and_page_numbers_are_dropped() {
+        let mut document = Document::default();
+        for number in 1..=6 {
+            line(&mut document, 0.0, 760.0, 9.0, &format!("Manual, page {number}"));
+            line(&mut document, 0.0, 700.0, 10.0, &format!("Sentence {} of the text.", "x".repeat(number)));
+            line(&mut document, 0.0, 40.0, 9.0, &number.to_string());
+            document.end_page();
+        }
+        let text = document.finish().text;
+        assert_eq!(text.matches("Sentence").count(), 6);
+        assert!(!text.contains("Manual") && !text.contains('6'), "{text}");
+    }
+
+    #[test]
+    fn a_divided_word_is_put_together_but_not_a_compound() {
+        for (first, second, want) in [
+            ("the recon-", "ciler works", "the reconciler works"),
+            ("state-of-", "the-art", "state-of-the-art"),
+            ("pages 3 -", "and more", "pages 3 - and more"),
+            ("漢字の", "文章", "漢字の文章"),
+        ] {
+            let mut text = first.to_owned();
+            join_line(&mut text, second);
+            assert_eq!(text, want);
+        }
+    }
+
+    #[test]
+    fn entries_of_a_table_of_contents_stay_lines() {
+        let dots = ". ".repeat(20);
+        let (one, two) = (format!("1.1 Overview {dots}3"), format!("1.2 Details {dots}14"));
+        let draft = page(&[(0.0, 700.0, 10.0, &one), (0.0, 688.0, 10.0, &two)]);
+        assert_eq!(draft.text, "1.1 Overview … 3\n1.2 Details … 14");
+    }
+
+    #[test]
+    fn text_without_a_character_map_is_no_text() {
+        assert_eq!(page(&[(0.0, 0.0, 10.0, "\u{fffd}\u{fffd}\u{fffd}ok")]).text, "");
+    }
+
+    #[test]
+    fn places_that_are_no_numbers_are_passed_over() {
+        let mut document = Document::default();
+        for size in [f64::NAN, 0.0, -1.0, f64::INFINITY] {
+            let placed = Placed { at: Point::ZERO, along: Vec2::new(1.0, 0.0), advance: 1.0, size };
+            document.put(placed, "x");
+        }
+        document.end_page();
+        assert_eq!(document.finish().text, "");
+    }
+}
