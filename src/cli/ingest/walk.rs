@@ -184,6 +184,8 @@ fn name_below(base: &Path, path: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
+    const UNSUPPORTED: crate::domain::failure::Code = crate::domain::failure::Code::UnsupportedFormat;
+
     fn folder(files: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for file in files {
@@ -196,6 +198,17 @@ mod tests {
 
     fn names(found: &Found) -> Vec<&str> {
         found.files.iter().map(|file| file.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_endings_are_those_that_are_read() {
+        use crate::extract::accept;
+        assert!(ENDINGS.iter().all(|ending| {
+            accept(&format!("x.{ending}"), b"text").map_or_else(|failure| failure.code != UNSUPPORTED, |_| true)
+        }));
+        // The refusal names all that would do.
+        let refusal = accept("x.odd", b"text").unwrap_err().message;
+        assert_eq!(refusal.matches('.').count(), ENDINGS.len(), "{refusal}");
     }
 
     #[test]
