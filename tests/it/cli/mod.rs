@@ -1,1 +1,111 @@
-//! To be written.
+//! The command line from outside: the real binary against nothing, and against an API that plays a script.
+#![allow(clippy::unwrap_used)] // helpers of tests fail the test
+
+mod ask;
+mod docs;
+mod ingest;
+mod operator;
+mod scripted;
+mod usage;
+
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+/// Nothing listens there: the port is privileged and unused.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+/// How a command ended.
+struct Ended {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Fails the test, showing everything, unless the exit code is this one.
+    #[track_caller]
+    fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn says(&self, words: &[&str]) -> &Self {
+        for word in words {
+            assert!(self.stderr.contains(word), "no {word:?} in\n{}", self.stderr);
+        }
+        self
+    }
+}
+
+/// The binary with an empty environment in an empty folder.
+struct Ragq {
+    command: Command,
+    folder: tempfile::TempDir,
+}
+
+fn ragq<const N: usize>(url: &str, args: [&str; N]) -> Ragq {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ragq"));
+    command.env_clear().env("RAGQ_URL", url).current_dir(folder.path()).args(args).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ragq { command, folder }
+}
+
+impl Ragq {
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// The operator's token, which every operator's command needs.
+    fn operator(self) -> Self {
+        self.env("RAGQ_ADMIN_TOKEN", "the-operators-token")
+    }
+
+    fn file(self, name: &str, text: &str) -> Self {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn run(mut self) -> Ended {
+        Ended::of(self.command.output().await.unwrap())
+    }
+
+    async fn run_with_stdin(mut self, text: &str) -> Ended {
+        let mut child = self.command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(text.as_bytes()).await.unwrap();
+        drop(stdin);
+        Ended::of(child.wait_with_output().await.unwrap())
+    }
+}
+
+/// Waits until the condition holds; fails the test if it never does.
+async fn eventually(condition: impl Fn() -> bool) {
+    let deadline = std::time::Duration::from_secs(60);
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(deadline, holds).await.unwrap();
+}

@@ -1,0 +1,174 @@
+//! The operator's commands: jobs, dead letters, the queue, the probe.
+
+use serde_json::{Value, json};
+
+use super::{
+    ragq,
+    scripted::{Api, JOB, Reply, answer, job},
+};
+
+#[tokio::test]
+async fn a_job_is_shown_with_its_history_and_its_answer() {
+    let api = Api::playing(vec![("GET /job-status", job("completed", &json!({"result": answer("Yes [1].")})))]).await;
+    let ended = ragq(&api.url, ["jobs", "show", JOB]).run().await.expect(0);
+    for line in ["completed", "attempt   1 of 5", "1 deliveries, 0 lost leases, 0 deferrals", "Yes [1].", "[1] Leases"]
+    {
+        assert!(ended.stdout.contains(line), "{line} in\n{}", ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_job_is_a_failure_and_an_id_can_not_become_another_route() {
+    let api = Api::answering(|_| Some(Reply::problem(404, "job_not_found", "no job of this caller has that id"))).await;
+    ragq(&api.url, ["jobs", "show", JOB]).run().await.expect(1).says(&["no job of this caller", "request-7"]);
+    ragq(&api.url, ["jobs", "cancel", "../admin/dlq"]).run().await.expect(1);
+    assert_eq!(api.seen("DELETE /jobs/%2E%2E%2Fadmin%2Fdlq").len(), 1);
+}
+
+#[tokio::test]
+async fn of_several_jobs_those_called_off_and_those_not_are_told_apart() {
+    let other = "01J9ZC6M1V7H0Q8T3X5K2B4N60";
+    let api = Api::playing(vec![
+        ("DELETE /jobs/01J9ZC6M1V7H0Q8T3X5K2B4N6P", job("cancelled", &json!({}))),
+        ("DELETE /jobs/01J9ZC6M1V7H0Q8T3X5K2B4N60", job("completed", &json!({"job_id": other}))),
+    ])
+    .await;
+    let ended = ragq(&api.url, ["jobs", "cancel", JOB, other]).run().await.expect(2);
+    assert_eq!(ended.stdout, format!("{JOB} cancelled\n{other} completed\n"));
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_with_their_causes() {
+    let letters = json!({
+        "items": [{
+            "job_id": JOB, "tenant": "default", "kind": "chat", "reason": "permanent",
+            "error": {"code": "context_too_long", "message": "too\nlong", "class": "permanent", "retry_at": null},
+            "attempt": 1, "deliveries": 1, "lost_leases": 0,
+            "created_at": "2026-01-01T00:00:00.000Z", "dead_at": "2026-01-01T00:00:01.000Z",
+        }],
+        "next_cursor": "next",
+        "groups": [{"reason": "permanent", "code": "context_too_long", "count": 41}],
+    });
+    let api = Api::playing(vec![("GET /admin/dlq", Reply::json(200, &letters))]).await;
+    let args = ["dlq", "list", "--reason", "permanent", "--kind", "chat", "--limit", "1"];
+    let ended = ragq(&api.url, args).operator().run().await.expect(0);
+    for text in ["41 permanent context_too_long", JOB, "context_too_long: too long", "--cursor next"] {
+        assert!(ended.stdout.contains(text), "{text} in\n{}", ended.stdout);
+    }
+    let seen = &api.seen("GET /admin/dlq")[0];
+    assert_eq!(seen.query, "reason=permanent&limit=1&kind=chat");
+    assert_eq!(seen.header("authorization"), Some("Bearer the-operators-token"));
+}
+
+#[tokio::test]
+async fn a_replay_is_followed_to_its_end_and_a_dry_run_only_counts() {
+    let api = Api::playing(vec![
+        ("POST /admin/dlq/replay", Reply::json(202, &json!({"job_id": JOB, "matched": 2}))),
+        ("GET /job-status", job("running", &json!({"kind": "replay"}))),
+        ("GET /job-status", job("completed", &json!({"kind": "replay", "result": {"replayed": 2}}))),
+    ])
+    .await;
+    let args = ["dlq", "replay", "--code", "provider_timeout", "--limit", "9", "--rate", "5"];
+    let ended = ragq(&api.url, args).operator().run().await.expect(0);
+    assert!(ended.stdout.contains("2 matched, replay completed"), "{}", ended.stdout);
+    let body = api.seen("POST /admin/dlq/replay")[0].json();
+    assert_eq!(body, json!({"code": "provider_timeout", "limit": 9, "rate_per_second": 5.0}));
+
+    let api =
+        Api::playing(vec![("POST /admin/dlq/replay", Reply::json(200, &json!({"matched": 7, "replayed": 0})))]).await;
+    let ended = ragq(&api.url, ["dlq", "replay", "--all", "--dry-run"]).operator().run().await.expect(0);
+    assert_eq!(ended.stdout, "7 match\n");
+    assert_eq!(api.seen("POST /admin/dlq/replay")[0].json(), json!({"dry_run": true}));
+}
+
+#[tokio::test]
+async fn an_api_without_bulk_replays_gets_the_letters_one_by_one() {
+    let letter = |id: &str| {
+        let error = json!({"code": "unknown", "message": "", "class": "transient", "retry_at": null});
+        json!({"job_id": id, "kind": "chat", "reason": "poison", "error": error})
+    };
+    let page =
+        |id: &str, next: Value| Reply::json(200, &json!({"items": [letter(id)], "next_cursor": next, "groups": []}));
+    let gone = Reply::problem(404, "dead_letter_not_found", "not there any more");
+    let api = Api::playing(vec![
+        ("POST /admin/dlq/replay", Reply::problem(405, "method_not_allowed", "no")),
+        ("GET /admin/dlq", page("A", json!("next"))),
+        ("GET /admin/dlq", page("B", Value::Null)),
+        ("POST /admin/dlq/A/replay", Reply::json(202, &json!({"job_id": "A"}))),
+        ("POST /admin/dlq/B/replay", gone),
+    ])
+    .await;
+    let ended = ragq(&api.url, ["dlq", "replay", "--reason", "poison"]).operator().run().await.expect(2);
+    assert_eq!(ended.stdout, "1 of 2 replayed\n");
+    ended.says(&["B: not there any more"]);
+    let queries: Vec<_> = api.seen("GET /admin/dlq").into_iter().map(|seen| seen.query).collect();
+    assert_eq!(queries, ["reason=poison&limit=200", "reason=poison&limit=200&cursor=next"]);
+}
+
+#[tokio::test]
+async fn one_letter_is_replayed_with_an_edited_payload() {
+    let route = "POST /admin/dlq/01J9ZC6M1V7H0Q8T3X5K2B4N6P/replay";
+    let api = Api::playing(vec![(route, Reply::json(202, &json!({"job_id": JOB})))]).await;
+    let command = ragq(&api.url, ["dlq", "replay", JOB, "--payload", "edited.json"]).operator();
+    command.file("edited.json", r#"{"query": "shorter"}"#).run().await.expect(0);
+    assert_eq!(api.seen(route)[0].json(), json!({"payload": {"query": "shorter"}}));
+}
+
+#[tokio::test]
+async fn discarding_names_what_was_not_there_and_an_unknown_token_stops_it() {
+    let gone = "01J9ZC6M1V7H0Q8T3X5K2B4N60";
+    let api = Api::playing(vec![
+        ("DELETE /admin/dlq/01J9ZC6M1V7H0Q8T3X5K2B4N6P", Reply::json(204, &Value::Null)),
+        ("DELETE /admin/dlq/01J9ZC6M1V7H0Q8T3X5K2B4N60", Reply::problem(404, "dead_letter_not_found", "not there")),
+    ])
+    .await;
+    let ended = ragq(&api.url, ["dlq", "discard", JOB, gone]).operator().run().await.expect(2);
+    assert_eq!(ended.stdout, format!("{JOB} discarded\n"));
+    ended.says(&[gone, "not there"]);
+    let api = Api::answering(|_| Some(Reply::problem(401, "unauthorized", "wrong token"))).await;
+    ragq(&api.url, ["dlq", "discard", JOB, gone]).operator().run().await.expect(64).says(&["RAGQ_ADMIN_TOKEN"]);
+    assert_eq!(api.seen("DELETE /admin/dlq/01J9ZC6M1V7H0Q8T3X5K2B4N6P").len(), 1);
+}
+
+#[tokio::test]
+async fn the_queue_is_shown_in_figures_and_paused_by_kind() {
+    let stats = json!({
+        "counts": {"queued": 3, "scheduled": 0, "running": 1, "completed": 9, "dead": 2, "cancelled": 0},
+        "backlog": 3, "running": 1, "oldest_queued_age_ms": 1500, "paused": ["ingest"],
+        "workers": [{"id": "w:1", "version": "0", "slots": {}, "running": 1, "last_heartbeat_at": "2026-01-01T00:00:00.000Z"}],
+        "breakers": [],
+    });
+    let api = Api::playing(vec![
+        ("GET /admin/queue", Reply::json(200, &stats)),
+        ("POST /admin/queue/pause", Reply::json(200, &json!({"paused": ["ingest"]}))),
+        ("POST /admin/queue/resume", Reply::json(200, &json!({"paused": []}))),
+    ])
+    .await;
+    let shown = ragq(&api.url, ["queue", "stats"]).operator().run().await.expect(0).stdout;
+    for line in ["queued     3", "dead       2", "oldest     1.5 s", "paused     ingest", "worker     w:1, 1 running"] {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+    let paused = ragq(&api.url, ["queue", "pause", "--kind", "ingest"]).operator().run().await.expect(0);
+    assert_eq!(paused.stdout, "paused     ingest\n");
+    let resumed = ragq(&api.url, ["queue", "resume"]).operator().run().await.expect(0);
+    assert_eq!(resumed.stdout, "paused     nothing\n");
+    assert_eq!(api.seen("POST /admin/queue/pause")[0].json(), json!({"kinds": ["ingest"]}));
+    assert_eq!(api.seen("POST /admin/queue/resume")[0].json(), json!({}));
+}
+
+#[tokio::test]
+async fn the_probe_tells_ready_degraded_and_not_ready_apart() {
+    let part = json!({"component": "provider", "code": "quota_exhausted", "message": "the account has no money left"});
+    let api = Api::playing(vec![
+        ("GET /health/ready", Reply::json(200, &json!({"status": "ready", "degraded": []}))),
+        ("GET /health/ready", Reply::json(200, &json!({"status": "degraded", "degraded": [part]}))),
+        ("GET /health/ready", Reply::problem(503, "draining", "the process is shutting down")),
+    ])
+    .await;
+    let probe = || ragq(&api.url, ["health"]);
+    assert_eq!(probe().run().await.expect(0).stdout, "ready\n");
+    let degraded = "degraded: provider: the account has no money left (quota_exhausted)\n";
+    assert_eq!(probe().run().await.expect(0).stdout, degraded);
+    let not_ready = probe().run().await.expect(1).stdout;
+    assert!(not_ready.contains("the process is shutting down"), "{not_ready}");
+}
