@@ -10,3 +10,4 @@ mod journeys;
 mod model;
 mod queue;
 mod support;
+mod up;

@@ -1,0 +1,117 @@
+//! `ragq up` as a newcomer meets it: the real binary, started, asked, stopped, started again.
+
+use std::{os::unix::fs::PermissionsExt as _, process::Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::process::{Up, ragq};
+
+const HANDBOOK: &str = "# Coffee machine\n\nThe coffee machine is descaled every second Friday by the office team.\n\n\
+# Parking\n\nVisitors park on level three; the barrier opens with the code on their invitation.\n";
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("docs")).unwrap();
+    std::fs::write(folder.path().join("docs/office.md"), HANDBOOK).unwrap();
+    folder
+}
+
+async fn get(url: &str) -> Value {
+    reqwest::get(url).await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test]
+async fn documents_in_a_question_and_a_cited_answer_in_one_command() {
+    let folder = folder();
+    let mut child = ragq()
+        .args(["up", "--listen", "127.0.0.1:0", "--data", "data", "--docs", "docs"])
+        .args(["--ask", "When is the coffee machine descaled?"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line.contains("stays up") {
+            break;
+        }
+    }
+    assert!(child.try_wait().unwrap().is_none(), "it stays up");
+    let pid = child.id().unwrap().to_string();
+    assert!(tokio::process::Command::new("kill").args(["-s", "INT", &pid]).status().await.unwrap().success());
+    let drained = tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    let output = child.wait_with_output().await.unwrap();
+    drained.await.unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.contains("every second Friday"), "{printed}");
+    assert!(printed.contains("[1]"), "{printed}");
+    assert!(printed.contains("office.md"), "the citation names its source: {printed}");
+}
+
+#[tokio::test]
+async fn a_second_start_goes_on_with_the_same_jobs_documents_and_token() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let first = Up::start_with(&data, &[], &["--docs", "docs"]).await;
+    let token = first.admin_token();
+    assert!(first.banner.contains(token.trim()), "a new token is shown: {}", first.banner);
+    let mode = std::fs::metadata(data.join("admin-token")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let listed = crate::support::eventually(async || {
+        let listed = get(&format!("{}/documents", first.url)).await;
+        (listed["items"][0]["state"] == "ready").then_some(listed)
+    })
+    .await;
+    let question = json!({ "query": "Where do visitors park?" });
+    let accepted = reqwest::Client::builder().build().unwrap().post(format!("{}/chat", first.url)).json(&question);
+    let job = accepted.send().await.unwrap().json::<Value>().await.unwrap()["job_id"].as_str().unwrap().to_owned();
+    let answered = get(&format!("{}/job-status?job_id={job}&wait_ms=30000", first.url)).await;
+    assert_eq!(answered["status"], "completed", "{answered}");
+    assert!(first.stop().await.success());
+
+    let second = Up::start(&data, &[]).await;
+    assert!(!second.banner.contains(token.trim()), "a kept token is not shown again");
+    assert_eq!(second.admin_token(), token);
+    assert_eq!(get(&format!("{}/job-status?job_id={job}", second.url)).await, answered);
+    assert_eq!(get(&format!("{}/documents", second.url)).await, listed);
+    assert!(second.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_folder_is_refused() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let first = Up::start(&data, &[]).await;
+    let second = ragq()
+        .args(["up", "--listen", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .current_dir(folder.path())
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains("in use by another ragq process"), "{said}");
+    assert!(said.contains("--data"), "{said}");
+    assert!(first.stop().await.success());
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named_with_a_way_out() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = ragq()
+        .args(["up", "--data", "data", "--listen", &address])
+        .current_dir(folder.path())
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&address) && said.contains("--listen"), "{said}");
+}
