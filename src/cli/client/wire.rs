@@ -49,15 +49,13 @@ pub struct Accepted {
 /// What became of the files of one upload.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Uploaded {
-    /// One for each file.
+    /// One for each file, in order.
     pub items: Vec<UploadedFile>,
 }
 
 /// What became of one file.
 #[derive(Clone, Debug, Deserialize)]
 pub struct UploadedFile {
-    /// The file as it was called.
-    pub name: String,
     /// Its job, if it was accepted.
     #[serde(default)]
     pub job_id: Option<String>,

@@ -2,7 +2,7 @@
 //!
 //! Sending a batch again does no harm: a document whose content is there already is unchanged.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, channel::mpsc::UnboundedSender, stream::FuturesUnordered};
@@ -227,12 +227,12 @@ async fn form(batch: &[Loaded], options: &IngestOptions) -> Result<Form, ClientE
 impl Outcome {
     /// Takes note of what the API said of each file; gives back those to be sent again.
     fn sort(&mut self, batch: Vec<Loaded>, uploaded: Uploaded) -> Vec<Loaded> {
-        let mut said: HashMap<String, UploadedFile> =
-            uploaded.items.into_iter().map(|item| (item.name.clone(), item)).collect();
+        // The answer has one item per file, in order.
+        let mut items = uploaded.items.into_iter();
         let mut again = Vec::new();
         for loaded in batch {
             let name = loaded.file.name.clone();
-            match said.remove(&name) {
+            match items.next() {
                 Some(UploadedFile { job_id: Some(job_id), .. }) => self.accepted.push(Pending { name, job_id }),
                 Some(item) if item.code().is_some_and(|code| PASSING.contains(&code)) => again.push(loaded),
                 Some(item) => self.failures.push(FileFailure {

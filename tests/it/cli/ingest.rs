@@ -20,7 +20,7 @@ const STATUS: &str = "GET /job-status";
 fn names(seen: &Seen) -> Vec<String> {
     let text = seen.text();
     let names = text.split("filename=\"").skip(1);
-    names.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+    names.map(|rest| rest.split("\"\r\n").next().unwrap().replace("\\\"", "\"")).collect()
 }
 
 /// Accepts every file under the job id given for its name, else under `JOB`.
@@ -56,7 +56,7 @@ async fn a_folder_goes_with_the_paths_of_its_files_and_what_is_passed_over_is_co
     let sent = &api.seen(DOCUMENTS)[0];
     assert!(sent.text().contains("name=\"collection\"\r\n\r\nhandbook\r\n"), "{}", sent.text());
     assert!(sent.text().contains("filename=\"docs/a.md\"\r\n\r\nfirst\r\n"), "{}", sent.text());
-    assert_eq!(names(sent), ["docs/a.md", "docs/sub/a.md", "docs/sub/ü \\"]);
+    assert_eq!(names(sent), ["docs/a.md", "docs/sub/a.md", "docs/sub/ü \"x\".txt"]);
 }
 
 #[tokio::test]

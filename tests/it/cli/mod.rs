@@ -5,6 +5,7 @@ mod ask;
 mod docs;
 mod ingest;
 mod operator;
+mod real;
 mod scripted;
 mod usage;
 
