@@ -8,5 +8,6 @@ mod events;
 mod harness;
 mod http;
 mod jobs;
+mod logs;
 mod operator;
 mod uploads;
