@@ -1,4 +1,4 @@
-//! The OpenAPI document.
+//! The document that describes the API.
 
 use serde_json::{Value, json};
 
