@@ -9,7 +9,7 @@ use ragq::api::{Degraded, HealthSource};
 use serde_json::{Value, json};
 use tracing::subscriber::DefaultGuard;
 
-use super::harness::{App, expect, header, problem};
+use super::harness::{App, eventually, expect, header, problem};
 
 /// Everything that is logged on this thread, line by line.
 #[derive(Clone, Default)]
@@ -30,6 +30,18 @@ impl Log {
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone());
         (log, tracing::subscriber::set_default(subscriber.finish()))
+    }
+
+    /// Waits until requests of this app are heard. A line's first use on a thread that nobody listens to
+    /// switches the line off for all threads until it is asked for again.
+    async fn hear(&self, app: &App) {
+        eventually(async || {
+            tracing::callsite::rebuild_interest_cache();
+            app.get("/warm-up").send().await.unwrap();
+            (!self.requests().is_empty()).then_some(())
+        })
+        .await;
+        self.0.lock().unwrap().clear();
     }
 
     fn text(&self) -> String {
@@ -56,6 +68,7 @@ impl HealthSource for Panics {
 async fn each_request_is_one_line_with_its_template_and_nothing_of_its_content() {
     let (log, _guard) = Log::listen();
     let app = App::start().await;
+    log.hear(&app).await;
     let answer = app.post("/chat?oops=SECRET").json(&json!({ "query": "SECRET" })).send().await.unwrap();
     let refused = header(&answer, "x-request-id").unwrap();
     problem(answer, 422, "validation_failed").await;
@@ -77,6 +90,7 @@ async fn each_request_is_one_line_with_its_template_and_nothing_of_its_content()
 async fn a_panic_is_a_500_that_shows_nothing_and_is_logged_once_under_its_request_id() {
     let (log, _guard) = Log::listen();
     let app = App::with(|options| options.health = Arc::new(Panics)).await;
+    log.hear(&app).await;
     let answer = app.get("/health/ready").header("x-request-id", "r-1").send().await.unwrap();
     let body = problem(answer, 500, "internal").await;
     assert!(!body.to_string().contains("SECRET") && !body.to_string().contains("panic"));
