@@ -36,10 +36,16 @@ pub enum LifecycleError {
     /// A part returned without being told to.
     #[error("a part of ragq ended by itself: {0}")]
     Ended(&'static str),
+    /// The worker did not end though its grace was over.
+    #[error("the worker did not settle what it held in time")]
+    Overran,
     /// A part panicked.
     #[error("a part of ragq panicked")]
     Panicked(#[from] JoinError),
 }
+
+/// The part that holds jobs.
+const WORKER: &str = "worker";
 
 type Part = Result<&'static str, LifecycleError>;
 
@@ -92,7 +98,7 @@ async fn supervise(app: App, listener: TcpListener, drain: CancellationToken) ->
     let wake = Arc::new(Notify::new());
     let worker = app.worker(wake.clone());
     let stop = stages.worker.clone();
-    parts.spawn(async move { worker.run(stop).await.map(|()| "worker").map_err(LifecycleError::Worker) });
+    parts.spawn(async move { worker.run(stop).await.map(|()| WORKER).map_err(LifecycleError::Worker) });
     let router = app.router(drain.clone());
     let rest = stages.rest.clone();
     parts.spawn(async move {
@@ -131,43 +137,51 @@ async fn supervise(app: App, listener: TcpListener, drain: CancellationToken) ->
 
 /// Ends all parts in order: no new jobs, then the grace period, then handing back, then the rest.
 async fn end(stages: Stages, mut parts: JoinSet<Part>, grace: Duration) -> Result<(), LifecycleError> {
+    let mut ending = Ending { outcome: Ok(()), worker: false };
     stages.worker.drain.cancel();
-    let mut outcome = Ok(());
-    if timeout(grace, join_worker(&mut parts, &mut outcome)).await.is_err() {
+    if timeout(grace, ending.join(&mut parts, |ending| ending.worker)).await.is_err() {
         tracing::warn!("the grace period is over, handing back what still runs");
     }
     stages.worker.hand_back.cancel();
     stages.rest.cancel();
-    if timeout(LAST_SECONDS, join_all(&mut parts, &mut outcome)).await.is_err() {
-        tracing::warn!("some requests were still open");
+    if timeout(LAST_SECONDS, ending.join(&mut parts, |_| false)).await.is_err() {
+        tracing::warn!("not everything ended in time");
         parts.shutdown().await;
     }
-    outcome
+    match ending {
+        Ending { outcome: Ok(()), worker: false } => Err(LifecycleError::Overran),
+        Ending { outcome, .. } => outcome,
+    }
 }
 
-async fn join_worker(parts: &mut JoinSet<Part>, outcome: &mut Result<(), LifecycleError>) {
-    while let Some(part) = parts.join_next().await {
-        if note(part, outcome) == Some("worker") {
-            return;
+/// What has ended so far, and the first error met.
+struct Ending {
+    outcome: Result<(), LifecycleError>,
+    worker: bool,
+}
+
+impl Ending {
+    /// Waits for one part after the other until `enough`, or all have ended.
+    async fn join(&mut self, parts: &mut JoinSet<Part>, enough: impl Fn(&Self) -> bool) {
+        while !enough(self)
+            && let Some(part) = parts.join_next().await
+        {
+            self.note(part);
         }
     }
-}
 
-async fn join_all(parts: &mut JoinSet<Part>, outcome: &mut Result<(), LifecycleError>) {
-    while let Some(part) = parts.join_next().await {
-        note(part, outcome);
+    /// Keeps the first error.
+    fn note(&mut self, part: Result<Part, JoinError>) {
+        let error = match part {
+            Ok(Ok(name)) => {
+                self.worker |= name == WORKER;
+                return;
+            }
+            Ok(Err(error)) => error,
+            Err(error) => error.into(),
+        };
+        if self.outcome.is_ok() {
+            self.outcome = Err(error);
+        }
     }
-}
-
-/// Keeps the first error; says which part ended well.
-fn note(part: Result<Part, JoinError>, outcome: &mut Result<(), LifecycleError>) -> Option<&'static str> {
-    let error = match part {
-        Ok(Ok(name)) => return Some(name),
-        Ok(Err(error)) => error,
-        Err(error) => error.into(),
-    };
-    if outcome.is_ok() {
-        *outcome = Err(error);
-    }
-    None
 }

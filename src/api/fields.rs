@@ -101,8 +101,7 @@ pub struct Fields {
 impl Fields {
     /// The members of a JSON object; a null is as if it were left out.
     pub fn of_object(object: Map<String, Value>) -> Self {
-        let values = object.into_iter().filter(|(_, value)| !value.is_null()).collect();
-        Self { values, textual: false, errors: Vec::new() }
+        Self { values: object.into_iter().collect(), textual: false, errors: Vec::new() }
     }
 
     /// The members of a JSON body, which must be an object.
@@ -144,12 +143,12 @@ impl Fields {
 
     /// The value of a field, whatever it is.
     pub fn any(&mut self, name: &str) -> Option<Value> {
-        self.values.remove(name)
+        self.values.remove(name).filter(|value| !value.is_null())
     }
 
     /// A text.
     pub fn text(&mut self, name: &str, rule: Text) -> Option<String> {
-        let Value::String(text) = self.values.remove(name)? else {
+        let Value::String(text) = self.any(name)? else {
             self.fail(name, "must be a string");
             return None;
         };
@@ -164,7 +163,7 @@ impl Fields {
 
     /// A text that must be given; empty if it is wrong, which [`Fields::finish`] will say.
     pub fn required_text(&mut self, name: &str, rule: Text) -> String {
-        if !self.values.contains_key(name) {
+        if self.values.get(name).is_none_or(Value::is_null) {
             self.fail(name, "is required");
         }
         self.text(name, rule).unwrap_or_default()
@@ -172,7 +171,7 @@ impl Fields {
 
     /// A whole number.
     pub fn integer(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
-        let number = match self.values.remove(name)? {
+        let number = match self.any(name)? {
             Value::String(text) if self.textual && text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok(),
             Value::Number(number) => number.as_u64().or_else(|| whole(number.as_f64())),
             _ => None,
@@ -186,14 +185,14 @@ impl Fields {
 
     /// One of a closed set of words.
     pub fn word<T: FromStr<Err = UnknownWord>>(&mut self, name: &str) -> Option<T> {
-        let value = self.values.remove(name)?;
+        let value = self.any(name)?;
         let parsed = value.as_str().unwrap_or_default().parse();
         parsed.map_err(|unknown: UnknownWord| self.fail(name, unknown.to_string())).ok()
     }
 
     /// A JSON object of at most `max_bytes` when written without white space; as JSON text in a query string.
     pub fn object(&mut self, name: &str, max_bytes: usize) -> Option<Map<String, Value>> {
-        let value = match self.values.remove(name)? {
+        let value = match self.any(name)? {
             Value::String(text) if self.textual => serde_json::from_str(&text).unwrap_or(Value::Null),
             value => value,
         };
@@ -257,6 +256,7 @@ mod tests {
         assert_eq!(fields.integer("a", 1..=9), None);
         assert_eq!(fields.integer("b", 1..=9), Some(5));
         fields.finish().unwrap();
+        assert_eq!(errors(Fields::of_json(json!({"oops": null})).unwrap()), ["oops is not a known field"]);
     }
 
     #[test]

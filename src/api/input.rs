@@ -121,9 +121,12 @@ impl Body {
         })
     }
 
-    /// The fields of the body; none at all if there is no body.
+    /// The fields of the body; none at all if there is no body, or it says null.
     pub fn optional_fields(&self) -> Result<Fields> {
-        if self.is_empty() { Ok(Fields::of_query(Vec::new())) } else { Fields::of_json(self.json()?) }
+        match if self.is_empty() { Value::Null } else { self.json()? } {
+            Value::Null => Ok(Fields::of_query(Vec::new())),
+            body => Fields::of_json(body),
+        }
     }
 }
 

@@ -115,7 +115,7 @@ fn every(path: &str, operation: &mut Map<String, Value>, open: bool) {
     if let Some(body) = operation.get_mut("requestBody") {
         // utoipa says required for every body; a null among its schemas says that it is not.
         let optional = body.pointer("/content/application~1json/schema/oneOf").is_some();
-        body["required"] = json!(!optional && path != "/chat");
+        body["required"] = json!(!optional);
     }
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     for (status, description) in problems {

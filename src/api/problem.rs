@@ -16,12 +16,22 @@ use crate::{domain::failure::Failure, queue::StoreError};
 macro_rules! problems {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident, $title:literal;)*) => {
         /// What went wrong with a request: a closed set of stable words.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
         pub enum ProblemCode {
             $($(#[$doc])* #[serde(rename = $text)] $variant,)*
         }
 
+        impl utoipa::PartialSchema for ProblemCode {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                crate::domain::schema::one_of(Self::ALL.iter().map(|word| word.as_str()))
+            }
+        }
+        impl utoipa::ToSchema for ProblemCode {}
+
         impl ProblemCode {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
             /// The stable word in `snake_case`.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),* }

@@ -39,10 +39,17 @@ pub enum BreakerSignal {
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal => $class:ident, $breaker:ident;)*) => {
         /// Why something failed: a closed set of stable words, the same in API, metrics and dashboards.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Code {
             $($(#[$doc])* #[serde(rename = $text)] $variant,)*
         }
+
+        impl utoipa::PartialSchema for Code {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                super::schema::one_of(Self::ALL.iter().map(|word| word.as_str()))
+            }
+        }
+        impl utoipa::ToSchema for Code {}
 
         impl Code {
             /// Every code there is.

@@ -9,3 +9,4 @@ pub mod event;
 pub mod failure;
 pub mod ids;
 pub mod job;
+pub mod schema;

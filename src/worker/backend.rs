@@ -62,7 +62,11 @@ impl Backend for StoreBackend {
         Poll::Ready(ready!(self.deliveries.poll_recv(cx)).map(|handed| Ok(Task::new(handed))))
     }
 
-    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Never>> {
+    /// Tells the worker to stop: of itself it waits for that for ever, also when its backend has ended.
+    fn poll_close(&mut self, _: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Never>> {
+        if let Err(error) = worker.stop() {
+            tracing::debug!(%error, "the worker had not started");
+        }
         Poll::Ready(Ok(()))
     }
 }

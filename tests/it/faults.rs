@@ -87,7 +87,8 @@ async fn write(http: reqwest::Client, url: String, told: Shared) {
 
 /// Looks at jobs again and again and notes the first completed state of each.
 async fn look(http: reqwest::Client, url: String, told: Shared) {
-    loop {
+    // Always asks something first: a round may be over before anything was accepted.
+    while http.get(format!("{url}/health/live")).send().await.is_ok() {
         let jobs: Vec<String> = {
             let told = told.lock().unwrap();
             told.accepted.iter().filter(|job| !told.completed.contains_key(*job)).take(20).cloned().collect()

@@ -63,8 +63,8 @@ pub struct DocumentRequest {
 }
 
 /// Files.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes what is read part by part")]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct UploadRequest {
     /// The collection that all files are to be in; `default` if not said.
     #[schema(nullable = false, min_length = 1, max_length = 100, pattern = "^[A-Za-z0-9._-]{1,100}$")]

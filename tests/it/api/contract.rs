@@ -1,4 +1,4 @@
-//! The OpenAPI document.
+//! The document that describes the API.
 
 use serde_json::{Value, json};
 
@@ -106,4 +106,15 @@ async fn every_error_of_the_contract_is_a_problem_and_every_answer_has_a_request
             }
         }
     }
+}
+
+#[tokio::test]
+async fn closed_sets_are_listed_by_the_words_that_are_sent() {
+    let document = document(&App::start().await).await;
+    let words = |name: &str| document["components"]["schemas"][name]["enum"].clone();
+    assert_eq!(words("Kind"), json!(["chat", "ingest", "replay"]));
+    assert_eq!(words("Priority"), json!(["high", "normal", "low"]));
+    assert_eq!(words("DocumentState"), json!(["pending", "ready", "failed", "deleting"]));
+    assert!(words("Code").as_array().unwrap().contains(&json!("context_too_long")));
+    assert!(words("ProblemCode").as_array().unwrap().contains(&json!("queue_full")));
 }

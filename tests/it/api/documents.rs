@@ -6,7 +6,7 @@ use ragq::{
         ids::Tenant,
         job::Kind,
     },
-    queue::{Deliveries, Finish},
+    queue::{Deliveries, Fenced, Finish},
 };
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ async fn equal_content_has_an_equal_hash_and_a_version_of_its_own() {
         let change = delivery.document.unwrap();
         seen.push((change.version, change.content_hash));
         let finish = Finish::Completed { result: json!({}), document: None, turn: None };
-        let _ = app.store.finish(&delivery.lease, finish).await.unwrap();
+        assert!(matches!(app.store.finish(&delivery.lease, finish).await.unwrap(), Fenced::Applied(())));
     }
     seen.sort();
     assert_eq!(seen.iter().map(|(version, _)| *version).collect::<Vec<_>>(), [1, 2, 3]);

@@ -12,7 +12,7 @@ use ragq::{
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use super::harness::{App, PATIENCE, eventually, header, problem};
+use super::harness::{App, PATIENCE, admin, eventually, header, problem};
 
 /// One event as it came.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +97,7 @@ async fn the_whole_log_is_sent_in_order_with_number_and_attempt_and_then_the_ser
     assert_eq!(names(&events), ["created", "started", "delta", "delta", "completed"]);
     for (number, event) in (0..).zip(&events) {
         assert_eq!((event.id, &event.data["seq"]), (Some(number), &json!(number)));
-        assert_eq!(event.data["attempt"], if number == 0 { 0 } else { 1 });
+        assert_eq!(event.data["attempt"], u64::from(number > 0));
         assert!(event.data.get("event").is_none());
     }
     assert_eq!(events[1].data["worker"], app.worker.as_str());
@@ -210,7 +210,7 @@ async fn after_a_replay_the_log_goes_on_where_it_stood() {
     let events = Stream::open(&app, &job).await.rest().await;
     assert_eq!(names(&events), ["created", "started", "dead"]);
     assert_eq!(events[2].data["error"]["code"], "content_refused");
-    let replay = app.admin(app.post(&format!("/admin/dlq/{job}/replay"))).send().await.unwrap();
+    let replay = admin(app.post(&format!("/admin/dlq/{job}/replay"))).send().await.unwrap();
     assert_eq!(replay.status(), 202);
     let resumed = app.get(&format!("/jobs/{job}/events?after=2")).send().await.unwrap();
     let mut stream = Stream::of(resumed);

@@ -25,7 +25,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 pub const ADMIN: &str = "the-admin-token";
 
 /// What a test may set before the API starts.
@@ -110,10 +110,6 @@ impl App {
 
     pub fn delete(&self, path: &str) -> RequestBuilder {
         self.client.delete(format!("{}{path}", self.url))
-    }
-
-    pub fn admin(&self, request: RequestBuilder) -> RequestBuilder {
-        request.bearer_auth(ADMIN)
     }
 
     /// Asks and gives the job's id.
@@ -210,6 +206,11 @@ fn chunks(text: &str) -> Vec<Chunk> {
         Chunk { ordinal: ordinal as u32, start: begin, end: start, headings: Vec::new(), text: line.into() }
     };
     lines.map(chunk).collect()
+}
+
+/// The request with the admin token.
+pub fn admin(request: RequestBuilder) -> RequestBuilder {
+    request.bearer_auth(ADMIN)
 }
 
 /// Asks again and again until there is something.

@@ -45,7 +45,7 @@ async fn the_error_shows_while_the_job_waits_for_its_next_attempt() {
     let job = app.ask("q").await;
     let delivery = app.fetch(Kind::Chat).await;
     let error = JobError::from(&Failure::new(Code::ProviderTimeout, "no answer in time"));
-    let release = Release::Retry { after: Duration::from_secs(600), error };
+    let release = Release::Retry { after: Duration::from_mins(10), error };
     assert_eq!(app.store.release(&delivery.lease, release).await.unwrap(), Fenced::Applied(()));
     let waiting = app.status(&job).await;
     assert_eq!(waiting["status"], "scheduled");

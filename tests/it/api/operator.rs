@@ -6,14 +6,14 @@ use ragq::domain::{
 };
 use serde_json::{Value, json};
 
-use super::harness::{App, expect, fields, problem, text};
+use super::harness::{App, admin, expect, fields, problem, text};
 
 async fn get(app: &App, path: &str) -> Value {
-    expect(app.admin(app.get(path)).send().await.unwrap(), 200).await
+    expect(admin(app.get(path)).send().await.unwrap(), 200).await
 }
 
 async fn post(app: &App, path: &str, body: Value) -> reqwest::Response {
-    app.admin(app.post(path)).json(&body).send().await.unwrap()
+    admin(app.post(path)).json(&body).send().await.unwrap()
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn the_queue_is_told_in_figures() {
 #[tokio::test]
 async fn kinds_are_paused_and_resumed_one_or_all() {
     let app = App::start().await;
-    let answer = app.admin(app.post("/admin/queue/pause")).send().await.unwrap();
+    let answer = admin(app.post("/admin/queue/pause")).send().await.unwrap();
     assert_eq!(expect(answer, 200).await, json!({ "paused": ["chat", "ingest"] }));
     assert_eq!(get(&app, "/admin/queue").await["paused"], json!(["chat", "ingest"]));
     let answer = post(&app, "/admin/queue/resume", json!({ "kinds": ["ingest"] })).await;
@@ -71,7 +71,7 @@ async fn dead_letters_are_listed_newest_first_with_the_causes_of_all_of_them() {
     assert_eq!(second["next_cursor"], json!(null));
     assert_eq!(ids(&get(&app, "/admin/dlq?code=context_too_long&kind=chat&reason=permanent").await), [jobs[1].clone()]);
     assert_eq!(get(&app, "/admin/dlq?kind=ingest").await["groups"], json!([]));
-    let wrong = app.admin(app.get("/admin/dlq?reason=x&code=y&kind=z&limit=w")).send().await.unwrap();
+    let wrong = admin(app.get("/admin/dlq?reason=x&code=y&kind=z&limit=w")).send().await.unwrap();
     assert_eq!(fields(&problem(wrong, 422, "validation_failed").await), ["code", "reason", "kind", "limit"]);
 }
 
@@ -84,10 +84,10 @@ async fn a_dead_letter_is_shown_whole_and_discarded_for_good() {
     assert_eq!(letter["error"]["code"], "content_refused");
     assert_eq!(letter["attempts"][0]["outcome"], "died");
     let path = format!("/admin/dlq/{job}");
-    assert_eq!(app.admin(app.delete(&path)).send().await.unwrap().status(), 204);
-    problem(app.admin(app.delete(&path)).send().await.unwrap(), 404, "dead_letter_not_found").await;
-    problem(app.admin(app.get(&path)).send().await.unwrap(), 404, "dead_letter_not_found").await;
-    problem(app.admin(app.get("/admin/dlq/x")).send().await.unwrap(), 400, "malformed_job_id").await;
+    assert_eq!(admin(app.delete(&path)).send().await.unwrap().status(), 204);
+    problem(admin(app.delete(&path)).send().await.unwrap(), 404, "dead_letter_not_found").await;
+    problem(admin(app.get(&path)).send().await.unwrap(), 404, "dead_letter_not_found").await;
+    problem(admin(app.get("/admin/dlq/x")).send().await.unwrap(), 400, "malformed_job_id").await;
 }
 
 #[tokio::test]
@@ -95,11 +95,11 @@ async fn a_dead_letter_is_replayed_as_it_was_or_edited() {
     let app = App::start().await;
     let job = app.dead_letter("too long", Code::ContextTooLong).await;
     let path = format!("/admin/dlq/{job}/replay");
-    let accepted = expect(app.admin(app.post(&path)).send().await.unwrap(), 202).await;
+    let accepted = expect(admin(app.post(&path)).send().await.unwrap(), 202).await;
     assert_eq!((&accepted["job_id"], &accepted["status"]), (&json!(job), &json!("queued")));
     let delivery = app.fetch(Kind::Chat).await;
     assert_eq!((delivery.payload["query"].as_str(), delivery.attempt), (Some("too long"), 1));
-    problem(app.admin(app.post(&path)).send().await.unwrap(), 404, "dead_letter_not_found").await;
+    problem(admin(app.post(&path)).send().await.unwrap(), 404, "dead_letter_not_found").await;
     app.bury(&delivery, Code::ContextTooLong).await;
     let mut payload = get(&app, &format!("/admin/dlq/{job}")).await["payload"].clone();
     payload["query"] = "short".into();

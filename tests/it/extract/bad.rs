@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use rand::{Rng as _, SeedableRng, rngs::StdRng};
+use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 
 use ragq::{
     domain::{document::Format, failure::Code},

@@ -13,7 +13,8 @@ use ragq::{
 
 use super::*;
 
-const REPLACED: DocumentCommit = DocumentCommit::Replaced { chunks: 3, text_bytes: 40 };
+const REPLACED: DocumentCommit =
+    DocumentCommit::Replaced { title: String::new(), embedding_model: None, chunks: 3, text_bytes: 40 };
 
 async fn document(store: &dyn JobStore, id: &str) -> Option<DocumentRecord> {
     store.document(&"default".into(), &id.into()).await.unwrap()
