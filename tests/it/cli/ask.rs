@@ -206,7 +206,7 @@ async fn ctrl_c_stops_the_waiting_and_says_that_the_job_goes_on() {
     .await;
     let mut command = ragq(&api.url, ["ask", "Why?", "--no-stream"]);
     let child = command.command.stdout(Stdio::piped()).spawn().unwrap();
-    crate::cli::eventually(|| !api.seen(STATUS).is_empty()).await;
+    crate::support::eventually(async || (!api.seen(STATUS).is_empty()).then_some(())).await;
     let pid = rustix::process::Pid::from_raw(child.id().unwrap() as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let ended = super::Ended::of(child.wait_with_output().await.unwrap()).expect(130);

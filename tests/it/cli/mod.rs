@@ -99,14 +99,3 @@ impl Ragq {
         Ended::of(child.wait_with_output().await.unwrap())
     }
 }
-
-/// Waits until the condition holds; fails the test if it never does.
-async fn eventually(condition: impl Fn() -> bool) {
-    let deadline = std::time::Duration::from_secs(60);
-    let holds = async {
-        while !condition() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(deadline, holds).await.unwrap();
-}

@@ -107,13 +107,11 @@ impl Reply {
             let pieces = futures::stream::unfold(0, move |step| {
                 let bytes = bytes.clone();
                 async move {
-                    match step {
-                        0 => Some((Ok(bytes), 1)),
-                        _ => {
-                            tokio::task::yield_now().await;
-                            Some((Err(std::io::Error::other("cut")), 2))
-                        }
+                    if step == 0 {
+                        return Some((Ok(bytes), 1));
                     }
+                    tokio::task::yield_now().await;
+                    (step == 1).then(|| (Err(std::io::Error::other("cut")), 2))
                 }
             });
             Body::from_stream(pieces)

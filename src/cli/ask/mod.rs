@@ -4,10 +4,16 @@
 //! worker starts anew, so does the answer. Into a pipe only the finished answer is written: a piece that
 //! is void later could not be taken back there.
 
-use std::{io, time::Duration};
+mod display;
+
+use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use ulid::Ulid;
+
+use display::{Display, seconds, state_of};
+
+pub(super) use display::print_answer;
 
 use super::{
     Caller,
@@ -16,14 +22,14 @@ use super::{
         Client, ClientError, Reply,
         follow::{Followed, Follower},
         patience::Patience,
-        wire::{Answer, Citation, Event, Job, Question},
+        wire::{Answer, Job, Question},
     },
     error::CliError,
     exit::Exit,
-    terminal::{Terminal, short},
+    terminal::Terminal,
 };
 use crate::domain::{
-    clock::{Clock as _, SystemClock, Timestamp},
+    clock::{Clock as _, SystemClock},
     job::Status,
 };
 
@@ -37,8 +43,6 @@ const SHORTEST_POLL: Duration = Duration::from_millis(250);
 const POSITION: Duration = Duration::from_secs(2);
 /// How long the API may be away while an answer is waited for.
 const AWAY: Duration = Duration::from_mins(2);
-/// Characters of a citation's text that are shown.
-const QUOTE: usize = 160;
 
 /// How a question is asked and its answer shown.
 #[derive(Clone, Debug)]
@@ -125,9 +129,9 @@ async fn submit(client: &Client, question: &str, options: &AskOptions) -> Result
 }
 
 async fn wait_and_print(client: &Client, job: &str, options: &AskOptions) -> Result<Outcome, CliError> {
-    let mut display = Display { terminal: options.terminal, live: false, shown: String::new(), attempt: 0 };
+    let mut display = Display::new(options.terminal);
     if options.stream && !options.json {
-        display.live = options.terminal.stdout;
+        display.show_as_it_comes();
         follow(client, job, &mut display).await?;
     }
     let reply = poll(client, job, options.terminal).await?;
@@ -166,7 +170,7 @@ async fn follow(client: &Client, job: &str, display: &mut Display) -> Result<(),
                     return Ok(());
                 }
             }
-            Followed::Lost { reason } => display.terminal.note(&format!("{reason}: reading on")),
+            Followed::Lost { reason } => display.note(&format!("{reason}: reading on")),
             Followed::Ended | Followed::Unavailable => return Ok(()),
         }
     }
@@ -242,134 +246,4 @@ fn finish(
 /// The answer in a job's result, if it has one.
 pub(super) fn answer_of(job: &Job) -> Option<Answer> {
     job.result.as_ref().and_then(|result| serde_json::from_value(result.clone()).ok())
-}
-
-/// Prints an answer with its citations.
-pub(super) fn print_answer(terminal: Terminal, answer: &Answer) -> io::Result<()> {
-    terminal.line(answer.answer.trim_end())?;
-    print_citations(terminal, answer)
-}
-
-fn print_citations(terminal: Terminal, answer: &Answer) -> io::Result<()> {
-    if answer.retrieval.degraded {
-        terminal.say("ragq: the passages were found with a part of the retrieval left out");
-    }
-    if !answer.citations.is_empty() {
-        terminal.line("")?;
-    }
-    answer.citations.iter().try_for_each(|citation| terminal.line(&cite(citation)))
-}
-
-fn cite(citation: &Citation) -> String {
-    let source = citation.source.as_ref().map_or_else(String::new, |source| format!(" — {source}"));
-    format!(
-        "[{}] {}{source} (chunk {})\n    “{}”",
-        citation.index,
-        citation.title,
-        citation.chunk,
-        short(&citation.text, QUOTE)
-    )
-}
-
-/// What a person sees of one question.
-struct Display {
-    terminal: Terminal,
-    /// Whether the answer is shown as it is made.
-    live: bool,
-    /// What is shown of it.
-    shown: String,
-    attempt: u32,
-}
-
-impl Display {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        match event.name.as_str() {
-            "started" => self.started(event.attempt)?,
-            "delta" if self.live => {
-                let text = event.text("text");
-                self.shown.push_str(text);
-                self.terminal.piece(text)?;
-            }
-            "deferred" => self.put_back("waiting", event)?,
-            "retrying" => self.put_back("retrying", event)?,
-            "replayed" => self.terminal.note("replayed"),
-            // The rest is seen by what follows from it.
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// What was shown of the answer before is void.
-    fn started(&mut self, attempt: u32) -> io::Result<()> {
-        if !self.shown.is_empty() {
-            self.break_line()?;
-            self.terminal.note(&format!("attempt {attempt}: the answer starts anew"));
-        } else if self.attempt > 0 {
-            self.terminal.note(&format!("attempt {attempt}"));
-        }
-        self.attempt = attempt;
-        self.shown.clear();
-        Ok(())
-    }
-
-    fn put_back(&mut self, what: &str, event: &Event) -> io::Result<()> {
-        self.break_line()?;
-        let when = event.time("retry_at").map_or_else(String::new, |at| format!(" {}", in_time(at)));
-        self.terminal.note(&format!("{what}{when} because {}", because(event)));
-        Ok(())
-    }
-
-    fn position(&self, position: Option<u64>) {
-        match position {
-            Some(0) => self.terminal.note("queued, next to be taken"),
-            Some(position) => self.terminal.note(&format!("queued, {position} before it")),
-            None => {}
-        }
-    }
-
-    /// Ends a line that was begun, so that a note does not run into it.
-    fn break_line(&mut self) -> io::Result<()> {
-        if !self.shown.is_empty() && !self.shown.ends_with('\n') {
-            self.shown.push('\n');
-            self.terminal.piece("\n")?;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, answer: &Answer) -> io::Result<()> {
-        if self.shown.is_empty() || self.shown.trim_end() != answer.answer.trim_end() {
-            // Nothing was shown, or not what is stored, which is what counts.
-            if !self.shown.is_empty() {
-                self.break_line()?;
-                self.terminal.note("the answer as it is stored:");
-            }
-            return print_answer(self.terminal, answer);
-        }
-        self.break_line()?;
-        print_citations(self.terminal, answer)
-    }
-}
-
-fn because(event: &Event) -> &str {
-    let message = event.text("message");
-    if message.is_empty() { event.text("code") } else { message }
-}
-
-fn state_of(job: &Job) -> String {
-    match (&job.error, job.position) {
-        (Some(error), _) if !job.is(Status::Running) => {
-            let when = error.retry_at.map_or_else(String::new, |at| format!(", goes on {}", in_time(at)));
-            format!("{}{when}: {}", job.status, error.message)
-        }
-        (_, Some(position)) => format!("{}, {position} before it", job.status),
-        (_, None) => job.status.clone(),
-    }
-}
-
-fn in_time(at: Timestamp) -> String {
-    format!("in {}", seconds(at.since(SystemClock.now())))
-}
-
-fn seconds(wait: Duration) -> String {
-    format!("{} s", wait.as_millis().div_ceil(1000))
 }
