@@ -5,6 +5,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::serve::ListenerExt as _;
 use tokio::{
     net::TcpListener,
     sync::Notify,
@@ -102,6 +103,12 @@ async fn supervise(app: App, listener: TcpListener, drain: CancellationToken) ->
     let router = app.router(drain.clone());
     let rest = stages.rest.clone();
     parts.spawn(async move {
+        // Events are small writes: held back until the last one is acknowledged they would come 40 ms late.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection could not be set to send at once");
+            }
+        });
         let serving = axum::serve(listener, router).with_graceful_shutdown(rest.cancelled_owned());
         serving.await.map(|()| "api").map_err(LifecycleError::Api)
     });

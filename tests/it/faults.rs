@@ -194,7 +194,10 @@ async fn whenever_the_process_is_killed_every_accepted_job_ends_once_and_no_docu
     }
     let up = Up::start(&data, &environment).await;
     settle(&up, &told).await;
-    let (accepted, seen) = (told.lock().unwrap().accepted.len(), told.lock().unwrap().completed.len());
+    let (accepted, seen) = {
+        let told = told.lock().unwrap();
+        (told.accepted.len(), told.completed.len())
+    };
     println!("kills {rounds}, accepted {accepted}, seen completed before a kill {seen}, lost 0, twice 0, mixtures 0");
     assert!(accepted > 0, "the load never got through");
     assert!(up.stop().await.success());
