@@ -39,9 +39,11 @@ const TOKEN_FILE: &str = "admin-token";
 /// Runs everything in one process until it is told to stop.
 pub fn run(args: UpArgs, environment: Environment) -> ExitCode {
     let terminal = Terminal::detect(&environment);
-    let sources = Sources::new(environment)
-        .with_flag("--listen", "api.listen", args.listen.clone())
-        .with_flag("--data", "store.data_dir", args.data.as_ref().map(|data| data.to_string_lossy().into_owned()));
+    let sources = Sources::new(environment).with_flag("--listen", "api.listen", args.listen.clone()).with_flag(
+        "--data",
+        "store.data_dir",
+        args.data.as_ref().map(|data| data.to_string_lossy().into_owned()),
+    );
     let loaded = match config::load(&sources) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -132,13 +134,7 @@ async fn first_requests(client: &Client, args: &UpArgs, terminal: Terminal) -> R
     Ok(())
 }
 
-fn announce(
-    url: &str,
-    setup: &Setup,
-    data: &Path,
-    token: Option<&str>,
-    terminal: Terminal,
-) -> io::Result<()> {
+fn announce(url: &str, setup: &Setup, data: &Path, token: Option<&str>, terminal: Terminal) -> io::Result<()> {
     let Setup { queue, index, model } = setup;
     let data = fs::canonicalize(data).unwrap_or_else(|_| data.to_owned());
     terminal.line(&format!("ragq {} is ready at {url}", env!("CARGO_PKG_VERSION")))?;

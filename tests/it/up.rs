@@ -105,12 +105,8 @@ async fn an_address_in_use_is_named_with_a_way_out() {
     let folder = folder();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = ragq()
-        .args(["up", "--data", "data", "--listen", &address])
-        .current_dir(folder.path())
-        .output()
-        .await
-        .unwrap();
+    let output =
+        ragq().args(["up", "--data", "data", "--listen", &address]).current_dir(folder.path()).output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains(&address) && said.contains("--listen"), "{said}");
