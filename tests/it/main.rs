@@ -11,3 +11,4 @@ mod model;
 mod queue;
 mod support;
 mod up;
+mod worker;
