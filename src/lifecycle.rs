@@ -118,6 +118,8 @@ async fn supervise(app: App, listener: TcpListener, drain: CancellationToken) ->
     });
 
     let early = tokio::select! {
+        // An idle worker ends the moment it is told to drain: that is no end of its own accord.
+        biased;
         () = drain.cancelled() => None,
         ended = parts.join_next() => Some(ended),
     };
