@@ -64,7 +64,7 @@ pub async fn discard(State(state): State<ApiState>, request: Request, next: Next
     let response = next.run(Request::from_parts(parts, shared.body())).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         // Out of patience or over the bound: the refusal goes out all the same.
-        let _ = timeout(PATIENCE, shared.discard(state.api.max_body_bytes)).await;
+        timeout(PATIENCE, shared.discard(state.api.max_body_bytes)).await.ok();
     }
     response
 }
