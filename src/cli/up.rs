@@ -80,7 +80,7 @@ async fn up(args: UpArgs, mut settings: Settings, terminal: Terminal) -> anyhow:
     let made = admin_token(&mut settings, &data)?;
     let program = std::env::current_exe()?;
     let caller = settings.api_keys()?.into_iter().next().map(|(_, key)| key);
-    let app = App::embedded(settings, &data, program).await?;
+    let app = App::embedded(settings, &data, program)?;
     let setup = app.setup();
     let mut process = Process::start(app, listener)?;
     let url = format!("http://{}", reachable(process.address));

@@ -45,14 +45,13 @@ struct Told {
 type Shared = Arc<Mutex<Told>>;
 
 fn http() -> reqwest::Client {
-    reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap()
+    reqwest::Client::builder().timeout(Duration::from_mins(1)).build().unwrap()
 }
 
 fn text(document: usize, version: usize) -> String {
     let filler = "The tide table of the harbour lists high water and low water for every day. ".repeat(12);
-    (0..SECTIONS)
-        .map(|n| format!("# Section {n}\n\nDocument {document} in version v{version}x. {filler}\n\n"))
-        .collect()
+    let section = |n| format!("# Section {n}\n\nDocument {document} in version v{version}x. {filler}\n\n");
+    (0..SECTIONS).map(section).collect::<Vec<_>>().concat()
 }
 
 /// Submits questions until the process is gone or the round has enough.

@@ -318,7 +318,7 @@ async fn a_stream_opened_before_the_job_runs_shows_every_event_as_it_comes() {
     let mut seen = String::new();
     while !seen.contains("event: delta") && !seen.contains("event:delta") {
         let chunk = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await.expect("a delta comes");
-        seen += &String::from_utf8(chunk.unwrap().expect("the stream is open").to_vec()).unwrap();
+        seen += core::str::from_utf8(&chunk.unwrap().expect("the stream is open")).unwrap();
     }
     assert!(!seen.contains("completed"), "the first words come before the answer is whole: {seen}");
     gate.open();

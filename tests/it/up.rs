@@ -4,6 +4,7 @@ use std::{os::unix::fs::PermissionsExt as _, process::Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::process::{Up, ragq};
 
@@ -32,7 +33,6 @@ async fn documents_in_a_question_and_a_cited_answer_in_one_command() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    use tokio::io::{AsyncBufReadExt as _, BufReader};
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     while let Some(line) = lines.next_line().await.unwrap() {
         if line.contains("stays up") {
