@@ -438,7 +438,7 @@ async fn a_job_that_runs_whenever_the_process_is_killed_is_poison_after_three_ti
     let provider = ScriptedProvider::start(vec![Reply::default_forever(Reply::stall())]).await;
     let url = provider.base_url();
     let environment = [("OPENAI_BASE_URL", url.as_str()), ("RUST_LOG", "error")];
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+    let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).build().unwrap();
     let state = async |up: &Up, job: &str, wait: &str| -> Value {
         let url = format!("{}/job-status?job_id={job}&wait_ms={wait}", up.url);
         http.get(url).send().await.unwrap().json().await.unwrap()

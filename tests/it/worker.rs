@@ -44,7 +44,7 @@ struct Panicking {
 
 #[async_trait]
 impl Embedder for Panicking {
-    fn model(&self) -> &str {
+    fn model(&self) -> &'static str {
         "panicking"
     }
 
@@ -75,7 +75,7 @@ impl Running {
         let index = Arc::new(EmbeddedIndex::open(&folder.path().join("index.db")).unwrap());
         let embedder: Option<Arc<dyn Embedder>> = Some(Arc::new(Panicking { left: panics.into() }));
         let retriever = Retriever::new(index.clone(), shared.clone(), embedder.clone(), Retrieval::default());
-        let ask = Ask::new(shared.clone(), retriever, Arc::new(ExtractiveModel::default()), 0);
+        let ask = Ask::new(shared.clone(), retriever, Arc::new(ExtractiveModel), 0);
         let extractor = Extractor {
             program: PathBuf::from(RAGQ),
             timeout: Duration::from_secs(30),
