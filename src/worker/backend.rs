@@ -5,6 +5,7 @@
 //! jobs as there are free slots, so that nothing is hoarded, and never gives up on a store that is away.
 
 use std::{
+    error::Error,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -130,7 +131,7 @@ pub(super) async fn drive(
             Err(error) => {
                 drop(permits);
                 failures += 1;
-                tracing::warn!(%kind, %error, "fetching jobs failed");
+                tracing::warn!(%kind, error = &error as &dyn Error, "fetching jobs failed");
                 tokio::select! {
                     () = drain.cancelled() => return,
                     () = tokio::time::sleep(STORE_BACKOFF.wait(failures)) => {}

@@ -3,7 +3,7 @@
 //! [`backend`] and [`settle`] are all that knows apalis; [`process`] is one delivery; [`upkeep`] is the
 //! housekeeping that goes on beside.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -120,7 +120,7 @@ impl Worker {
         tracker.close();
         tracker.wait().await;
         if let Err(error) = self.store.leave(&self.info.id).await {
-            tracing::warn!(%error, "leaving the queue failed, its leases will expire");
+            tracing::warn!(error = &error as &dyn Error, "leaving the queue failed, its leases will expire");
         }
         result.map(|_| ())
     }
@@ -137,7 +137,7 @@ async fn heartbeat(store: SharedJobStore, info: WorkerInfo, every: Duration, gon
             }
             Err(error) => {
                 failures += 1;
-                tracing::warn!(%error, "heartbeat failed");
+                tracing::warn!(error = &error as &dyn Error, "heartbeat failed");
                 STORE_BACKOFF.wait(failures).min(every)
             }
         };

@@ -4,6 +4,7 @@
 //! error value alone, and writes the decision to the job store before the slot is free again.
 
 use std::{
+    error::Error,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -136,7 +137,7 @@ impl SettleLayer {
                 }
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(job.id = %lease.job, %error, "settling a job failed");
+                    tracing::warn!(job.id = %lease.job, error = &error as &dyn Error, "settling a job failed");
                     tokio::select! {
                         () = self.give_up.cancelled() => return,
                         () = tokio::time::sleep(STORE_BACKOFF.wait(failures)) => {}
@@ -152,7 +153,7 @@ fn log(delivery: &Delivery, settlement: &Settlement, failure: Option<&Failure>) 
     let job = delivery.lease.job;
     let (kind, attempt) = (delivery.kind, delivery.attempt);
     let code = failure.map_or("", |failure| failure.code.as_str());
-    let source = failure.and_then(|failure| failure.source.as_ref()).map(ToString::to_string).unwrap_or_default();
+    let source = failure.map(causes).unwrap_or_default();
     match settlement {
         Settlement::Finish(Finish::Completed { .. }) => {
             tracing::info!(job.id = %job, job.kind = %kind, job.attempt = attempt, "job completed");
@@ -170,6 +171,12 @@ fn log(delivery: &Delivery, settlement: &Settlement, failure: Option<&Failure>) 
             tracing::info!(job.id = %job, job.kind = %kind, "job handed back");
         }
     }
+}
+
+/// All that stands behind a failure, outermost first: the last is often the one that says it.
+fn causes(failure: &Failure) -> String {
+    let causes = std::iter::successors(failure.source(), |&cause| cause.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Reads an error of the service stack: our own [`Halt`], a timeout, a panic, or something unforeseen.

@@ -1,6 +1,6 @@
 //! Housekeeping beside the work: promoting, reaping, retention, sweeping superseded chunks from the index.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ pub async fn keep(store: SharedJobStore, wake: Arc<Notify>, stop: CancellationTo
             }
             Err(error) => {
                 failures += 1;
-                tracing::warn!(%error, "housekeeping failed");
+                tracing::warn!(error = &error as &dyn Error, "housekeeping failed");
                 STORE_BACKOFF.wait(failures)
             }
         };
@@ -54,7 +54,7 @@ pub async fn sweep(store: SharedJobStore, index: Arc<dyn PassageIndex>, stop: Ca
     // A round may take long after many deletions: it is left where it is, and the next process goes on.
     while let Some(swept) = stop.run_until_cancelled(sweep_once(&store, index.as_ref())).await {
         if let Err(error) = swept {
-            tracing::warn!(%error, "sweeping superseded chunks failed");
+            tracing::warn!(error = &error as &dyn Error, "sweeping superseded chunks failed");
         }
         tokio::select! {
             () = stop.cancelled() => return,

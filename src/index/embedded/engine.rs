@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
 };
@@ -36,6 +37,9 @@ use super::{
 /// Parts taken over into memory at a time: searches of the shelf wait that long.
 const PARTS_AT_ONCE: usize = 4;
 
+/// Documents share this many turns: few wait for another's, and many can be written at a time.
+const TURNS: usize = 64;
+
 /// The index without its asynchronous side.
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -44,6 +48,7 @@ pub(super) struct Engine {
     readers: Mutex<Vec<Reader>>,
     pub(super) shelves: RwLock<HashMap<Tenant, BTreeMap<Collection, Arc<Shelf>>>>,
     pub(super) searches: AtomicU64,
+    turns: [Mutex<()>; TURNS],
 }
 
 /// What one search needs for itself: a connection and an array to add up scores in.
@@ -67,6 +72,7 @@ impl Engine {
             readers: Mutex::default(),
             shelves: RwLock::new(shelves),
             searches: AtomicU64::new(0),
+            turns: std::array::from_fn(|_| Mutex::default()),
         })
     }
 
@@ -105,6 +111,7 @@ impl Engine {
     /// Stores one version of a document; it is on disk when this returns.
     pub(super) fn put(&self, mut document: IndexedDocument) -> Result<(), Failure> {
         draft::check(&mut document)?;
+        let _turn = self.turn(&document.tenant, &document.document_id);
         let shelf = self.shelf(&document.tenant, &document.collection)?;
         let analyzer = Analyzer::for_text(&document.text);
         let digest = draft::digest(&document);
@@ -156,8 +163,17 @@ impl Engine {
 
     /// Removes every version of a document but `keep`.
     pub(super) fn remove(&self, tenant: &Tenant, id: &DocumentId, keep: Option<u64>) -> Result<(), Failure> {
+        let _turn = self.turn(tenant, id);
         let hidden = self.write(|tx| store::hide(tx, tenant, id, keep).map_err(failed))?;
         self.take_out(&hidden)
+    }
+
+    /// One change of a document at a time. A put goes on to its end though its job was cancelled or timed out:
+    /// a removal must come after it, or what it was to remove would be stored behind its back.
+    fn turn(&self, tenant: &Tenant, id: &DocumentId) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        (tenant, id).hash(&mut hasher);
+        lock(&self.turns[(hasher.finish() % TURNS as u64) as usize])
     }
 
     fn shelf(&self, tenant: &Tenant, collection: &Collection) -> Result<Arc<Shelf>, Failure> {

@@ -24,7 +24,9 @@ where
 
 /// A value stored as JSON.
 pub(super) fn json<T: DeserializeOwned>(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<T> {
-    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| corrupt(column, error))
+    // Only the kind of the mistake: the error's own words may quote what is stored, and errors are logged.
+    serde_json::from_str(row.get_ref(column)?.as_str()?)
+        .map_err(|error| corrupt(column, format!("{:?} error in JSON", error.classify())))
 }
 
 /// A value stored as JSON, if there is one.
