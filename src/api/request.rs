@@ -70,11 +70,17 @@ fn log(response: &Response, problem: Option<&Problem>, id: &str, method: &Method
     let code = problem.map(|problem| problem.code().as_str());
     if let Some(cause) = problem.and_then(Problem::cause) {
         error!(request.id = %id, %method, route, status, duration_ms, code, error = %cause, "request");
-    } else if route.starts_with("/health") || route == "/metrics" {
+    } else if is_routine(method, route, status) {
         debug!(request.id = %id, %method, route, status, duration_ms, code, "request");
     } else {
         info!(request.id = %id, %method, route, status, duration_ms, code, "request");
     }
+}
+
+/// Probes, and reads that succeed: callers poll, so that at `info` nothing else could be seen.
+fn is_routine(method: &Method, route: &str, status: u16) -> bool {
+    let reads = matches!(*method, Method::GET | Method::HEAD) && status < 400;
+    reads || route.starts_with("/health") || route == "/metrics"
 }
 
 /// What a panic inside a handler is answered with. What it said may hold anything: only that it was, is kept.

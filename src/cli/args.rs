@@ -17,11 +17,13 @@ Examples:
   ragq ask \"How long is an answer kept?\"
   ragq dlq list --code context_too_long
 
-Clients find the API by RAGQ_URL (default http://127.0.0.1:8080) and show RAGQ_API_KEY; the operator's
-commands show RAGQ_ADMIN_TOKEN. A file can hold each secret: RAGQ_API_KEY_FILE, RAGQ_ADMIN_TOKEN_FILE.
+Clients find the API by RAGQ_URL (default http://127.0.0.1:8080) and show
+RAGQ_API_KEY; the operator's commands show RAGQ_ADMIN_TOKEN. A file can hold each
+secret: RAGQ_API_KEY_FILE, RAGQ_ADMIN_TOKEN_FILE.
 `ragq config docs` explains all settings.
 
-Exit codes: 0 done, 1 failed, 2 partly failed, 64 bad usage or configuration, 69 a dependency is down.";
+Exit codes: 0 done, 1 failed, 2 partly failed, 64 bad usage or configuration,
+69 a dependency is down.";
 
 /// Answers questions over a team's documents through a durable queue.
 #[derive(Debug, Parser)]
@@ -135,17 +137,20 @@ pub struct RoleArgs {
 /// Arguments of `ragq ingest`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Folders are walked to their depths; in them, hidden files and files of other formats are skipped and
-counted. Formats: .md .markdown .txt .text .html .htm .pdf .docx
+Folders are walked to their depths; in them, hidden files and files of other
+formats are skipped and counted.
+Formats: .md .markdown .txt .text .html .htm .pdf .docx
 
-A document is called by its path below --root, so taking in a changed file again replaces what was there.
+A document is called by its path below --root, so taking in a changed file again
+replaces what was there.
 
 Examples:
   ragq ingest docs
   ragq ingest --collection contracts contracts/*.pdf
   git log -20 | ragq ingest - --title \"Recent changes\"
 
-Exit codes: 0 all taken in, 2 some failed (each is named, with the reason), 1 all failed.")]
+Exit codes: 0 all taken in, 2 some failed (each is named, with the reason),
+1 all failed.")]
 pub struct IngestArgs {
     /// How to reach the API.
     #[command(flatten)]

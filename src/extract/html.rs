@@ -96,6 +96,8 @@ struct Writer {
     lists: Vec<List>,
     /// What the next item begins with.
     marker: Option<String>,
+    /// Where the text of the term begins whose definition is awaited.
+    term: Option<usize>,
     /// Whether the block before stands close to the next one.
     tight: bool,
     tables: Vec<Table>,
@@ -203,9 +205,15 @@ impl Writer {
                 self.lists.push(List { next: (name == b"ol").then_some(1), begun: false });
             }
             b"li" => self.begin_item(),
-            b"dt" | b"dd" => {
+            b"dt" => {
                 self.flush();
-                self.tight = name == b"dd";
+                self.tight = false;
+                self.term = Some(self.draft.text.len());
+            }
+            b"dd" => {
+                self.flush();
+                self.end_term();
+                self.tight = true;
             }
             b"table" => {
                 self.arrange();
@@ -434,6 +442,16 @@ impl Writer {
         }
         let text = self.marker.take().unwrap_or_default() + words;
         self.draft.push(if tight { "\n" } else { "\n\n" }, Kind::Body, &text);
+    }
+
+    /// What is defined is told from its definition, which follows on the next line, by a colon.
+    fn end_term(&mut self) {
+        let Some(from) = self.term.take() else { return };
+        let term = self.draft.text.get(from..).unwrap_or_default();
+        let bare = term.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | ']' | '>' | '`'));
+        if bare && !term.ends_with("```") {
+            self.draft.text.push(':');
+        }
     }
 
     fn write_code(&mut self, language: &str, code: &str) {

@@ -248,7 +248,8 @@ fn join(lines: &[Line], gap: &'static str) -> Paragraph {
     let mut text = String::new();
     let mut ended_early = false;
     for line in lines {
-        if ended_early {
+        // A divided word goes on, wherever its line ended.
+        if ended_early && !divides_word(&text, &line.text) {
             text.push('\n');
             text.push_str(&line.text);
         } else {
@@ -261,16 +262,23 @@ fn join(lines: &[Line], gap: &'static str) -> Paragraph {
 
 /// Appends a line to the sentence before it, putting together a word divided at the line's end.
 fn join_line(text: &mut String, line: &str) {
-    let before = text.trim_end_matches('-');
-    let word = before.rsplit(|c: char| c.is_whitespace()).next().unwrap_or_default();
-    let divided =
-        before.len() + 1 == text.len() && word.ends_with(char::is_alphabetic) && line.starts_with(char::is_lowercase);
-    if divided && !word.contains('-') {
+    let divided = divides_word(text, line);
+    if divided && !last_word(text.trim_end_matches('-')).contains('-') {
         text.pop();
     } else if !(text.is_empty() || divided || wide_end(text) && line.starts_with(is_wide)) {
         text.push(' ');
     }
     text.push_str(line);
+}
+
+/// Whether a word is divided between `text` and `line`, or a compound at its hyphen.
+fn divides_word(text: &str, line: &str) -> bool {
+    let before = text.trim_end_matches('-');
+    before.len() + 1 == text.len() && before.ends_with(char::is_alphabetic) && line.starts_with(char::is_lowercase)
+}
+
+fn last_word(text: &str) -> &str {
+    text.rsplit(char::is_whitespace).next().unwrap_or_default()
 }
 
 fn wide_end(text: &str) -> bool {
@@ -457,6 +465,16 @@ mod tests {
             join_line(&mut text, second);
             assert_eq!(text, want);
         }
+    }
+
+    #[test]
+    fn a_divided_word_is_put_together_though_its_line_ends_early() {
+        let draft = page(&[
+            (0.0, 700.0, 10.0, "a line that is long enough to make this one short"),
+            (0.0, 688.0, 10.0, "the recon-"),
+            (0.0, 676.0, 10.0, "ciler works"),
+        ]);
+        assert_eq!(draft.text, "a line that is long enough to make this one short the reconciler works");
     }
 
     #[test]

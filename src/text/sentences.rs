@@ -45,6 +45,10 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
 pub fn units(text: &str) -> Vec<Unit> {
     let mut units = Units { text, found: Vec::new(), open: None };
     let mut lines = lines(text).peekable();
+    if let Some(end) = begun_code(text) {
+        units.add(Kind::Code, 0..end);
+        while lines.next_if(|line| line.end <= end).is_some() {}
+    }
     while let Some(line) = lines.next() {
         let content = text.get(line.clone()).unwrap_or_default().trim();
         if let Some(fence) = fence(content) {
@@ -85,6 +89,17 @@ pub fn units(text: &str) -> Vec<Unit> {
     }
     units.close();
     units.found
+}
+
+/// Where code ends that the text begins within, as a piece of a larger text may: after the first fence, if
+/// fences do not come in pairs and this one names no language and has nothing right below it.
+fn begun_code(text: &str) -> Option<usize> {
+    let content = |line: &Range<usize>| text.get(line.clone()).unwrap_or_default().trim();
+    let mut fences = lines(text).filter(|line| fence(content(line)).is_some());
+    let first = fences.next()?;
+    let bare = fence(content(&first)).is_some_and(|fence| content(&first) == fence);
+    let below = text.get(first.end..).unwrap_or_default().lines().nth(1).unwrap_or_default();
+    (bare && fences.count() % 2 == 0 && below.trim().is_empty()).then_some(first.end)
 }
 
 struct Units<'a> {
@@ -302,6 +317,16 @@ mod tests {
     #[test]
     fn a_code_block_that_is_never_closed_reaches_to_the_end() {
         assert_eq!(kinds("```\na. B. C"), [(Kind::Code, "```\na. B. C")]);
+    }
+
+    #[test]
+    fn a_text_that_begins_within_code_goes_on_as_prose_after_its_fence() {
+        let text = "    let a = 1;\n}\n```\n\nProse again.\n\n```sh\nls\n```";
+        assert_eq!(
+            kinds(text),
+            [(Kind::Code, "let a = 1;\n}\n```"), (Kind::Sentence, "Prose again."), (Kind::Code, "```sh\nls\n```")]
+        );
+        assert_eq!(kinds("```\n\nOnly prose."), [(Kind::Code, "```"), (Kind::Sentence, "Only prose.")]);
     }
 
     #[test]

@@ -180,7 +180,12 @@ impl fmt::Display for Problem {
             write!(f, " {}", self.code)?;
         }
         f.write_str(")")?;
-        for error in &self.errors {
+        if self.code.is_empty() {
+            // A proxy's page, or another program at this address.
+            f.write_str("\n  this is not ragq's own answer: is RAGQ_URL or --url the address of its API?")?;
+        }
+        // A single wrong field is mostly what the detail says already.
+        for error in self.errors.iter().filter(|error| !self.detail.contains(&error.message)) {
             write!(f, "\n  {}: {}", error.field, error.message)?;
         }
         if let Some(wait) = self.retry_after {
@@ -213,9 +218,23 @@ mod tests {
     }
 
     #[test]
+    fn what_the_detail_says_is_not_said_again_for_the_field() {
+        let body = r#"{"title":"Invalid","detail":"query: must say something","code":"invalid","request_id":"r",
+            "errors":[{"field":"query","message":"must say something"},{"field":"top_k","message":"is too large"}]}"#;
+        let problem = Problem::read(StatusCode::UNPROCESSABLE_ENTITY, &HeaderMap::new(), body);
+        assert_eq!(
+            problem.to_string(),
+            "Invalid: query: must say something (422 invalid)\n  top_k: is too large\n  request id: r"
+        );
+    }
+
+    #[test]
     fn a_page_of_a_proxy_leaves_the_status_to_speak() {
         let problem = Problem::read(StatusCode::BAD_GATEWAY, &HeaderMap::new(), "<html>oops</html>");
-        assert_eq!(problem.to_string(), "Bad Gateway (502)");
+        assert_eq!(
+            problem.to_string(),
+            "Bad Gateway (502)\n  this is not ragq's own answer: is RAGQ_URL or --url the address of its API?"
+        );
         assert_eq!(ClientError::Refused(Box::new(problem)).exit(), Exit::Unavailable);
     }
 }

@@ -10,6 +10,9 @@ use crate::{
     },
 };
 
+/// A numbered line with more words is no title.
+const MAX_TITLE_WORDS: usize = 14;
+
 /// Stems as a set.
 pub(super) type Stems = HashSet<String>;
 
@@ -26,6 +29,8 @@ pub(super) struct Candidate {
     pub(super) opens: bool,
     /// Where it is in the passage's text.
     pub(super) range: Range<usize>,
+    /// Whether it is a single word or address: part of a list perhaps, never an answer.
+    pub(super) fragment: bool,
     /// Its stems, in order.
     pub(super) sequence: Vec<String>,
     /// Its stems.
@@ -62,6 +67,13 @@ pub(super) fn candidates(passages: &[Passage], analyzer: Analyzer) -> Vec<Candid
                     continue;
                 }
                 Kind::Sentence if is_furniture(text) => continue,
+                // A question that opens a paragraph, or a numbered title, is what the text below it answers.
+                Kind::Sentence if found.opens && is_title(text) => {
+                    heading = sequence.into_iter().collect();
+                    lead.clear();
+                    depth = 0;
+                    continue;
+                }
                 Kind::Sentence => lead.clear(),
                 Kind::Item | Kind::Row | Kind::Code => {}
             }
@@ -77,6 +89,7 @@ pub(super) fn candidates(passages: &[Passage], analyzer: Analyzer) -> Vec<Candid
                 kind: found.kind,
                 opens: found.opens,
                 range: found.range,
+                fragment: is_fragment(text),
                 sequence,
                 stems: own,
                 above,
@@ -89,7 +102,25 @@ pub(super) fn candidates(passages: &[Passage], analyzer: Analyzer) -> Vec<Candid
     all
 }
 
-/// Whether a sentence is none: badges, pictures, definitions of links, tags.
+/// Whether it heads a section without being marked as a heading: a question, or a line as "4.2.8. Leaks".
+fn is_title(text: &str) -> bool {
+    let after = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = text.get(..text.len() - after.len()).unwrap_or_default();
+    let numbered = number.trim_end_matches('.').contains('.')
+        && number.starts_with(|c: char| c.is_ascii_digit())
+        && after.starts_with(char::is_whitespace);
+    let words = after.split_whitespace().count();
+    text.ends_with('?')
+        || numbered && words <= MAX_TITLE_WORDS && text.ends_with(|c: char| !matches!(c, '.' | '!' | ':' | ';'))
+}
+
+fn is_fragment(text: &str) -> bool {
+    let text = text.get(sentences::bullet(text)..).unwrap_or_default().trim();
+    // Scripts that set no spaces have whole sentences in what looks like a word.
+    text.is_ascii() && !text.contains(char::is_whitespace)
+}
+
+/// Whether a sentence is none: badges, pictures, links alone, definitions of links, tags.
 fn is_furniture(text: &str) -> bool {
     text.starts_with("[![")
         || text.starts_with("![")

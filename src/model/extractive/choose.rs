@@ -33,6 +33,12 @@ const ABOVE: f32 = 0.5;
 const NEXT: f32 = 0.62;
 /// Candidates that share more of their words say the same.
 const SAME: f32 = 0.6;
+/// A candidate of which another holds this much says nothing more,
+const CONTAINED: f32 = 0.8;
+/// if it has so many words that this is no chance.
+const CONTAINED_WORDS: usize = 5;
+/// So many words may stand around what is defined at the beginning of its definition.
+const DEFINITION_LEAD: usize = 1;
 /// A quotation is not made longer than this by what belongs to it, in bytes.
 const WITH_COMPANY: usize = 420;
 
@@ -61,7 +67,10 @@ pub(super) fn quotes(question: &str, passages: &[Passage]) -> Vec<Quote> {
         candidates.get(at).is_some_and(|candidate| {
             let itself = question.covered(&candidate.stems);
             let headed = candidate.depth < 2 && question.covered(&candidate.heading) >= ENOUGH_HEADING;
-            (headed || itself >= ENOUGH_ITSELF) && itself + question.covered(&candidate.above) >= ENOUGH
+            !candidate.fragment
+                && question.named(&candidate.stems, &candidate.above)
+                && (headed || itself >= ENOUGH_ITSELF)
+                && itself + question.covered(&candidate.above) >= ENOUGH
         })
     };
     ranked.retain(|(_, at)| answers(*at));
@@ -94,6 +103,9 @@ fn score(question: &Question, candidates: &[Candidate], at: usize) -> f32 {
     if words < 3.0 && candidate.kind != Kind::Code {
         score *= 0.6;
     }
+    if question.wants_definition && defines(question, candidate) {
+        score *= 1.25;
+    }
     if question.wants_number && has_number(candidate) {
         score *= 1.15;
     }
@@ -107,6 +119,14 @@ fn score(question: &Question, candidates: &[Candidate], at: usize) -> f32 {
     }
     // The passages come best first.
     score / (1.0 + 0.04 * candidate.passage as f32)
+}
+
+/// Whether it begins with all that the question names, as definitions do.
+fn defines(question: &Question, candidate: &Candidate) -> bool {
+    let beginning = || candidate.sequence.iter().take(question.naming.len() + DEFINITION_LEAD);
+    !question.naming.is_empty()
+        && candidate.sequence.len() > question.naming.len() + 1
+        && question.naming.iter().all(|stem| beginning().any(|other| other == stem))
 }
 
 fn has_number(candidate: &Candidate) -> bool {
@@ -152,10 +172,20 @@ fn add(spans: &mut Vec<Span>, candidates: &[Candidate], at: usize, passages: &[P
         (Some(from), Some(to)) => to.range.end.saturating_sub(from.range.start),
         _ => usize::MAX,
     };
-    // Code and what leans on the sentence before are not understood alone.
-    if needs_previous(candidate, passages)
-        && previous(candidates, at)
-            .is_some_and(|before| before.kind == Kind::Sentence && !needs_previous(before, passages))
+    // Code and what leans on the sentence before are not understood alone; if that says what is quoted
+    // already, so does this one.
+    let leans_on =
+        previous(candidates, at).filter(|before| before.kind == Kind::Sentence && needs_previous(candidate, passages));
+    if candidate.kind == Kind::Sentence
+        && leans_on.is_some_and(|before| {
+            spans.iter().any(|span| {
+                !(span.from..=span.to).contains(&(at - 1)) && quoted(span).iter().any(|other| same(before, other))
+            })
+        })
+    {
+        return;
+    }
+    if leans_on.is_some_and(|before| !needs_previous(before, passages))
         && length(&Span { from: at - 1, to: at }) <= WITH_COMPANY
     {
         span.from = at - 1;
@@ -273,5 +303,6 @@ fn needs_previous(candidate: &Candidate, passages: &[Passage]) -> bool {
 fn same(a: &Candidate, b: &Candidate) -> bool {
     let common = a.stems.intersection(&b.stems).count() as f32;
     let all = a.stems.union(&b.stems).count() as f32;
-    all > 0.0 && common / all > SAME
+    let fewer = a.stems.len().min(b.stems.len());
+    all > 0.0 && (common / all > SAME || fewer >= CONTAINED_WORDS && common / fewer as f32 > CONTAINED)
 }

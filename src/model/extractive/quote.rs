@@ -35,7 +35,13 @@ pub(super) fn quote(text: &str, units: &[Candidate], wanted: &Wanted<'_>) -> Str
         let line = without_citations(&collapse(&without_marks(unit.kind, own)));
         if n > 0 {
             // Items of a quoted list stay a list, one level in.
-            out.push_str(if matches!(unit.kind, Kind::Item | Kind::Row) { "\n  - " } else { " " });
+            // On the line of a closing fence a sentence would keep the block open.
+            let fenced = out.ends_with("```") || out.ends_with("~~~");
+            out.push_str(match unit.kind {
+                Kind::Item | Kind::Row => "\n  - ",
+                _ if fenced => "\n  ",
+                _ => " ",
+            });
         }
         out.push_str(&cut(&line, wanted));
     }
@@ -140,7 +146,7 @@ fn lead_in(line: &str, at: usize) -> usize {
 
 /// A single line of code stands in the text, several as a block within the list item.
 fn push_code(out: &mut String, block: &str) {
-    let inner: Vec<&str> = block.lines().skip(1).filter(|line| !is_fence(line)).collect();
+    let inner: Vec<&str> = block.lines().filter(|line| !is_fence(line)).collect();
     let indent =
         inner.iter().filter(|line| !line.trim().is_empty()).map(|line| line.len() - line.trim_start().len()).min();
     let line = |line: &&str| line.get(indent.unwrap_or(0)..).unwrap_or_default().trim_end().to_owned();

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::candidates::{Candidate, stems};
+use super::candidates::{Candidate, Stems, stems};
 use crate::text::analysis::Analyzer;
 
 /// Words that ask rather than name what is asked for; they count little. Stop words are gone already.
 const ASKING: &str = "work works working mean means meaning explain describe tell show give list happen happens use used \
     using make need want know possible please exactly example way thing many much often long get find difference \
-    purpose kind type documents documentation docs say says exist exists compared compare versus \
+    purpose kind type offer offers provide provides documents documentation docs say says exist exists compared compare versus \
     funktioniert bedeutet bedeuten heißt erklären erkläre zeige passiert machen brauche gibt viele lange oft \
     signifie expliquer explique fonctionne marche faire significa explica funciona hacer";
 const ASKING_WEIGHT: f32 = 0.2;
@@ -40,6 +40,16 @@ const COMMANDS: &[&str] = &[
 ];
 const AMOUNTS: &[&str] =
     &["many", "much", "long", "often", "large", "big", "fast", "old", "viele", "lange", "groß", "oft"];
+/// How a question begins that asks what something is.
+const DEFINING: &[&[&str]] = &[
+    &["what", "is"],
+    &["what", "are"],
+    &["what", "s"],
+    &["was", "ist"],
+    &["was", "sind"],
+    &["qu", "est", "ce", "que"],
+    &["qué", "es"],
+];
 const TIMES: &[&str] = &["when", "wann", "quand", "cuándo"];
 
 /// A question, weighed against what could answer it.
@@ -51,6 +61,10 @@ pub(super) struct Question {
     pub(super) total: f32,
     /// Pairs of stems that stand side by side in it.
     pub(super) pairs: Vec<(String, String)>,
+    /// The stems that name what is asked for.
+    pub(super) naming: Stems,
+    /// Whether it asks what something is.
+    pub(super) wants_definition: bool,
     /// Whether code may answer it.
     pub(super) wants_code: bool,
     /// Whether it asks for a number or a time.
@@ -81,10 +95,21 @@ impl Question {
         Self {
             total: weights.values().sum(),
             pairs: asked.iter().zip(asked.iter().skip(1)).map(|(a, b)| (a.clone(), b.clone())).collect(),
+            naming: asked.iter().filter(|stem| !asking.contains(stem)).cloned().collect(),
+            wants_definition: DEFINING
+                .iter()
+                .any(|begin| words.iter().map(String::as_str).take(begin.len()).eq(begin.iter().copied())),
             wants_code: has(COMMANDS) && !amount,
             wants_number: amount,
             weights,
         }
+    }
+
+    /// Whether these stems and those have enough of what the question names: of two or more names one
+    /// alone, however rare, is about something else.
+    pub(super) fn named(&self, stems: &Stems, above: &Stems) -> bool {
+        let found = self.naming.iter().filter(|stem| stems.contains(*stem) || above.contains(*stem)).count();
+        found >= self.naming.len().min(2)
     }
 
     /// What of the question these stems cover, as a share of all of it.

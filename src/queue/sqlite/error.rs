@@ -23,7 +23,7 @@ pub enum OpenError {
         /// The newest version known.
         known: usize,
     },
-    /// It is a database of another program.
+    /// It is a database of another program, or no database.
     #[error("{} is not a job store of ragq", path.display())]
     Foreign {
         /// The store's file.

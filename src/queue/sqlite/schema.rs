@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::OpenError;
 
@@ -46,9 +46,12 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let number = |pragma: &str| {
-        connection
-            .pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
-            .map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })
+        connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(|source| {
+            match source.sqlite_error_code() {
+                Some(ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },
+                _ => OpenError::Sqlite { path: path.to_owned(), source },
+            }
+        })
     };
     let found = number("user_version")?;
     let tables = connection
@@ -117,6 +120,6 @@ mod tests {
         assert!(matches!(open_writer(&foreign), Err(OpenError::Foreign { .. })));
         let text = folder.path().join("text.db");
         std::fs::write(&text, "this is no database at all, only text that is long enough").unwrap();
-        assert!(matches!(open_writer(&text), Err(OpenError::Sqlite { .. })));
+        assert!(matches!(open_writer(&text), Err(OpenError::Foreign { .. })));
     }
 }

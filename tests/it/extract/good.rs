@@ -4,7 +4,7 @@ use ragq::domain::document::Format;
 
 use super::{
     good,
-    make::{docx, paragraph, pdf, table},
+    make::{self, docx, paragraph, pdf, table},
 };
 
 #[tokio::test]
@@ -93,6 +93,24 @@ async fn word_documents_become_markdown_with_headings_and_tables() {
     }
     let plain = good(Format::Docx, docx(&paragraph("", "No heading here."))).await;
     assert_eq!(plain.title.as_deref(), Some("Named inside"));
+}
+
+#[tokio::test]
+async fn a_term_is_told_from_its_definition() {
+    let html = "<dl><dt>-s</dt><dt>--sign <dd>Make a signed tag.</dd><dt>Why?</dt><dd><p>To be sure.</p></dd><dd>And \
+                to show it.</dd></dl>";
+    let read = good(Format::Html, html.as_bytes()).await;
+    assert_eq!(read.text, "-s\n\n--sign:\nMake a signed tag.\n\nWhy?\nTo be sure.\nAnd to show it.");
+}
+
+#[tokio::test]
+async fn a_word_document_with_a_link_to_nowhere_is_read() {
+    let link = "<Relationship Id=\"r9\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/\
+                hyperlink\" Target=\"\" TargetMode=\"External\"/>";
+    let document = make::main_part(&paragraph("", "Read me all the same."));
+    let read = good(Format::Docx, make::docx_with(document.as_bytes(), link)).await;
+    assert_eq!(read.text, "Read me all the same.");
+    assert_eq!(read.title.as_deref(), Some("Named inside"));
 }
 
 #[tokio::test]

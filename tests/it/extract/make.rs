@@ -57,15 +57,24 @@ pub fn encrypted_pdf() -> Vec<u8> {
 
 /// A Word document with the given body, in `WordprocessingML` without its `<w:body>`.
 pub fn docx(body: &str) -> Vec<u8> {
-    let document = format!(
+    docx_of(main_part(body).as_bytes())
+}
+
+/// The main part of a Word document around the given body.
+pub fn main_part(body: &str) -> String {
+    format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><w:document \
          xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\"><w:body>{body}</w:body></w:document>"
-    );
-    docx_of(document.as_bytes())
+    )
 }
 
 /// A Word document whose main part is the given bytes.
 pub fn docx_of(document: &[u8]) -> Vec<u8> {
+    docx_with(document, "")
+}
+
+/// A Word document whose main part is the given bytes and refers to what the given relationships say.
+pub fn docx_with(document: &[u8], links: &str) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let types = "<Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\"><Override \
                  PartName=\"/word/document.xml\" ContentType=\"application/vnd.openxmlformats-officedocument.\
@@ -73,6 +82,9 @@ pub fn docx_of(document: &[u8]) -> Vec<u8> {
     let relations = "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\"><Relationship \
                      Id=\"r1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument\" \
                      Target=\"word/document.xml\"/></Relationships>";
+    let links = format!(
+        "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\">{links}</Relationships>"
+    );
     let core = "<cp:coreProperties xmlns:cp=\"http://schemas.openxmlformats.org/package/2006/metadata/core-properties\" \
                 xmlns:dc=\"http://purl.org/dc/elements/1.1/\"><dc:title>Named inside</dc:title></cp:coreProperties>";
     let style = |level: u8| {
@@ -92,6 +104,7 @@ pub fn docx_of(document: &[u8]) -> Vec<u8> {
         ("_rels/.rels", relations.as_bytes()),
         ("docProps/core.xml", core.as_bytes()),
         ("word/styles.xml", styles.as_bytes()),
+        ("word/_rels/document.xml.rels", links.as_bytes()),
         ("word/document.xml", document),
     ] {
         archive.start_file(name, SimpleFileOptions::default()).unwrap();

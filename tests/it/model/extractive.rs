@@ -100,6 +100,55 @@ fn a_question_how_is_answered_with_the_command_and_its_sentence() {
 }
 
 #[test]
+fn one_name_of_a_question_alone_is_about_something_else() {
+    assert_eq!(answer("What is the capital of the cellar?"), NOTHING);
+    assert_eq!(answer("Who designed the lamp?"), NOTHING);
+}
+
+#[test]
+fn a_title_or_a_question_of_the_text_is_not_quoted_but_what_stands_below_it() {
+    for title in ["4.2. Leaks of the boat", "5.2. How does the boat leak?"] {
+        let text = format!("{title}\n\nWater comes in at the keel when it is loaded.\n\n4.3. Oars of the boat");
+        let answer = answer_from("How does the boat leak?", vec![passage(&text)]);
+        assert_eq!(answer, "From the documents:\n\n- Water comes in at the keel when it is loaded. [1]", "{title}");
+    }
+}
+
+#[test]
+fn what_is_asked_to_be_defined_is_answered_by_its_definition_first() {
+    let text = "The keeper trims the storm lantern before dusk. Never carry a storm lantern below.\n\nA storm \
+                lantern is a lamp whose flame is sheltered from the wind.";
+    let answer = answer_from("What is a storm lantern?", vec![passage(text)]);
+    let first = "- A storm lantern is a lamp whose flame is sheltered from the wind. [1]";
+    assert_eq!(answer.lines().nth(2), Some(first), "{answer}");
+}
+
+#[test]
+fn a_single_word_is_no_answer() {
+    let answer =
+        answer_from("What does Fog-Horn-Duty mean?", vec![passage("# Duties\n\n- Fog-Horn-Duty\n- Lamp-Duty")]);
+    assert_eq!(answer, NOTHING);
+}
+
+#[test]
+fn what_is_said_again_with_a_reference_more_is_quoted_once() {
+    let text = |note: &str| {
+        format!("The spare wick is kept in a tin. It lies next to the glass of the lamp{note}, in the upper drawer.")
+    };
+    let passages = vec![passage(&text("")), passage(&text(" (see Section 3.5 [Glasses], page 35)"))];
+    let answer = answer_from("Does the spare wick lie next to the glass of the lamp?", passages);
+    assert_eq!(answer.matches("in the upper drawer").count(), 1, "{answer}");
+}
+
+#[test]
+fn a_sentence_does_not_go_on_on_the_line_of_a_fence() {
+    let text = "To start the engine, run:\n\n```\nhornctl fill\nhornctl start engine\n```\n\nThis starts the engine.";
+    let answer = answer_from("How do I start the engine?", vec![passage(text)]);
+    assert!(answer.contains("hornctl fill"), "{answer}");
+    assert!(answer.lines().all(|line| !line.trim_start().starts_with("``` ")), "{answer}");
+}
+
+#[test]
 fn code_is_not_quoted_to_who_asks_for_no_command() {
     let text = "## Owners\n\nThe harbour owns the engine of the fog horn.\n\n```\nhornctl engine owner set --fog-horn harbour\n```";
     let answer = answer_from("Who owns the engine of the fog horn?", vec![passage(text)]);
