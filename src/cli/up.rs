@@ -20,6 +20,7 @@ use super::{
     args::UpArgs,
     ask::{self, AskOptions},
     client::{Client, Connection},
+    descriptors,
     error::CliError,
     exit::Exit,
     ingest::{self, IngestOptions},
@@ -57,6 +58,9 @@ pub fn run(args: UpArgs, environment: Environment) -> ExitCode {
     }
     for notice in &loaded.notices {
         terminal.say(&notice.to_string());
+    }
+    if let Some(warning) = descriptors::raise(&loaded.settings.worker) {
+        terminal.say(&format!("ragq: {warning}"));
     }
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

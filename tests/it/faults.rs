@@ -1,7 +1,7 @@
 //! The process killed at any moment under load: nothing accepted is lost, nothing is done twice.
 //!
 //! `RAGQ_DRILL_ROUNDS` says how often it is killed (3 unless told otherwise); the full drill is
-//! `RAGQ_DRILL_ROUNDS=50 cargo test --release --test it faults:: -- --nocapture`.
+//! `RAGQ_DRILL_ROUNDS=50 cargo test --test it faults:: -- --nocapture`.
 
 use std::{
     collections::HashMap,

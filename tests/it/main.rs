@@ -13,3 +13,4 @@ mod model;
 mod queue;
 mod support;
 mod up;
+mod worker;
