@@ -24,6 +24,8 @@ use super::state::ApiState;
 
 /// How long a refusal waits for the caller to finish.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many times the limit of a body is read and thrown away.
+const TIMES_THE_LIMIT: u64 = 4;
 
 /// A body that can be read on after whoever read it has dropped it.
 #[derive(Clone)]
@@ -54,7 +56,7 @@ impl Shared {
     }
 }
 
-/// The layer: as much again as a body may have is thrown away, no more.
+/// The layer: what a refused request still sends is thrown away, up to a few times what a body may have.
 pub async fn discard(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return next.run(request).await;
@@ -64,7 +66,8 @@ pub async fn discard(State(state): State<ApiState>, request: Request, next: Next
     let response = next.run(Request::from_parts(parts, shared.body())).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         // Out of patience or over the bound: the refusal goes out all the same.
-        timeout(PATIENCE, shared.discard(state.api.max_body_bytes)).await.ok();
+        let most = state.api.max_body_bytes.saturating_mul(TIMES_THE_LIMIT);
+        timeout(PATIENCE, shared.discard(most)).await.ok();
     }
     response
 }

@@ -23,7 +23,7 @@ const JSON: &str = "content-type: application/json";
 
 #[tokio::test]
 async fn a_caller_that_sends_before_it_reads_still_gets_the_413() {
-    let app = App::with(|options| options.api.max_body_bytes = 6_000_000).await;
+    let app = App::with(|options| options.api.max_body_bytes = 3_000_000).await;
     let body = vec![b'x'; 8_000_000];
     let answer = stubborn(&app, &format!("{JSON}\r\ncontent-length: {}", body.len()), &body).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
