@@ -103,8 +103,8 @@ impl api::HealthSource for Health {
 
 impl App {
     /// The embedded deployment: job store and index as files in `data`. `program` is this binary, which
-    /// reads documents in processes of its own.
-    pub async fn embedded(settings: Settings, data: &Path, program: PathBuf) -> Result<Self, AppError> {
+    /// reads documents in processes of its own. Opens files: blocks for as long as that takes.
+    pub fn embedded(settings: Settings, data: &Path, program: PathBuf) -> Result<Self, AppError> {
         let keys = api::ApiKeys::new(settings.api_keys()?);
         let lock = lock(data)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -223,16 +223,14 @@ type Models = (Arc<dyn AnswerModel>, Option<Arc<dyn Embedder>>);
 
 fn models(settings: &Settings, health: &Health) -> Result<Models, SetupError> {
     if !has_provider(settings) {
-        return Ok((Arc::new(ExtractiveModel::default()), None));
+        return Ok((Arc::new(ExtractiveModel), None));
     }
     let model = Observed::new(OpenAiModel::new(&settings.model)?, health.answers.clone());
-    let embedder: Option<Arc<dyn Embedder>> = match &settings.embedding.model {
-        None => None,
-        Some(_) => {
-            let embedder = OpenAiEmbedder::new(&settings.model, &settings.embedding)?;
-            Some(Arc::new(Observed::new(embedder, health.embeddings.clone())))
-        }
-    };
+    let mut embedder: Option<Arc<dyn Embedder>> = None;
+    if settings.embedding.model.is_some() {
+        let provider = OpenAiEmbedder::new(&settings.model, &settings.embedding)?;
+        embedder = Some(Arc::new(Observed::new(provider, health.embeddings.clone())));
+    }
     Ok((Arc::new(model), embedder))
 }
 

@@ -5,6 +5,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::serve::ListenerExt as _;
 use tokio::{
     net::TcpListener,
     sync::Notify,
@@ -102,6 +103,12 @@ async fn supervise(app: App, listener: TcpListener, drain: CancellationToken) ->
     let router = app.router(drain.clone());
     let rest = stages.rest.clone();
     parts.spawn(async move {
+        // Events are small writes: held back until the last one is acknowledged they would come 40 ms late.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection could not be set to send at once");
+            }
+        });
         let serving = axum::serve(listener, router).with_graceful_shutdown(rest.cancelled_owned());
         serving.await.map(|()| "api").map_err(LifecycleError::Api)
     });
@@ -117,29 +124,29 @@ async fn supervise(app: App, listener: TcpListener, drain: CancellationToken) ->
         Ok("sweeping")
     });
 
-    let early = tokio::select! {
-        // An idle worker ends the moment it is told to drain: that is no end of its own accord.
+    let mut ending = Ending { outcome: Ok(()), worker: false };
+    tokio::select! {
         biased;
-        () = drain.cancelled() => None,
-        ended = parts.join_next() => Some(ended),
-    };
-    let outcome = match early {
-        None => Ok(()),
-        Some(ended) => Err(match ended {
-            Some(Ok(Ok(part))) => LifecycleError::Ended(part),
-            Some(Ok(Err(error))) => error,
-            Some(Err(error)) => error.into(),
-            None => LifecycleError::Ended("all"),
-        }),
-    };
-    let rest = end(stages, parts, app.grace()).await;
+        () = drain.cancelled() => {}
+        Some(ended) = parts.join_next() => {
+            let name = ending.note(ended);
+            if let (Some(name), Ok(()), false) = (name, &ending.outcome, drain.is_cancelled()) {
+                ending.outcome = Err(LifecycleError::Ended(name));
+            }
+        }
+    }
+    let outcome = end(stages, parts, app.grace(), ending).await;
     app.close().await;
-    outcome.and(rest)
+    outcome
 }
 
 /// Ends all parts in order: no new jobs, then the grace period, then handing back, then the rest.
-async fn end(stages: Stages, mut parts: JoinSet<Part>, grace: Duration) -> Result<(), LifecycleError> {
-    let mut ending = Ending { outcome: Ok(()), worker: false };
+async fn end(
+    stages: Stages,
+    mut parts: JoinSet<Part>,
+    grace: Duration,
+    mut ending: Ending,
+) -> Result<(), LifecycleError> {
     stages.worker.drain.cancel();
     if timeout(grace, ending.join(&mut parts, |ending| ending.worker)).await.is_err() {
         tracing::warn!("the grace period is over, handing back what still runs");
@@ -172,12 +179,12 @@ impl Ending {
         }
     }
 
-    /// Keeps the first error.
-    fn note(&mut self, part: Result<Part, JoinError>) {
+    /// Keeps the first error; says which part ended well.
+    fn note(&mut self, part: Result<Part, JoinError>) -> Option<&'static str> {
         let error = match part {
             Ok(Ok(name)) => {
                 self.worker |= name == WORKER;
-                return;
+                return Some(name);
             }
             Ok(Err(error)) => error,
             Err(error) => error.into(),
@@ -185,5 +192,6 @@ impl Ending {
         if self.outcome.is_ok() {
             self.outcome = Err(error);
         }
+        None
     }
 }

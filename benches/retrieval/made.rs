@@ -1,7 +1,7 @@
 //! Made-up documents that weigh on an index as real ones do: word frequencies after Zipf and Mandelbrot, the most
 //! frequent being English stop words, documents with topics; vectors in clusters. The same number, the same text.
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 
 const WORDS: usize = 200_000;
 const TOPICS: u64 = 1_000;

@@ -4,7 +4,7 @@ use std::{error::Error, path::Path, time::Instant};
 
 use ragq::{
     domain::document::Chunk,
-    index::{Found, IndexedDocument, PassageIndex, SearchQuery, embedded::EmbeddedIndex},
+    index::{Found, IndexedDocument, PassageIndex, QuestionVector, SearchQuery, embedded::EmbeddedIndex},
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -12,6 +12,7 @@ use crate::made::{self, CHUNKS_PER_DOCUMENT, Language};
 
 const QUESTIONS: u64 = 200;
 const TENANT: &str = "speed";
+const MODEL: &str = "made-up";
 
 /// Fills an index file, then measures it in a process of its own.
 pub async fn build(file: &Path, chunks: usize) -> Result<(), Box<dyn Error>> {
@@ -56,7 +57,7 @@ fn document(language: &Language, number: u64) -> IndexedDocument {
         text,
         chunks,
         vectors: numbers.map(made::vector).collect(),
-        embedding_model: Some("made-up".into()),
+        embedding_model: Some(MODEL.into()),
     }
 }
 
@@ -75,7 +76,7 @@ pub async fn measure(file: &Path, chunks: usize) -> Result<(), Box<dyn Error>> {
             tenant: TENANT.into(),
             collection: None,
             text: if words { text.clone() } else { String::new() },
-            vector: vectors.then(|| vector.clone()),
+            vector: vectors.then(|| QuestionVector { model: MODEL.into(), values: vector.clone() }),
             limit: 10,
         };
         let before = cpu_ms();

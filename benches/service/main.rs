@@ -15,6 +15,7 @@ mod usage;
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use serde_json::json;
 use server::{Server, client};
 
@@ -45,7 +46,7 @@ fn main() {
 async fn flight() {
     const JOBS: u64 = 5_000;
     let folder = tempfile::tempdir().unwrap();
-    let provider = provider::start(Duration::from_secs(300)).await;
+    let provider = provider::start(Duration::from_mins(5)).await;
     let environment = [
         ("OPENAI_BASE_URL", provider.as_str()),
         ("RAGQ_WORKER__CHAT_SLOTS", "5000"),
@@ -57,7 +58,6 @@ async fn flight() {
     let before = usage::resident(server.pid);
     let submits = futures::stream::iter(0..JOBS)
         .map(|_| server.post(&http, "/chat", json!({ "query": "When is the quarterly report due?" })));
-    use futures::StreamExt as _;
     let _: Vec<_> = submits.buffer_unordered(32).collect().await;
     let mut peak = 0;
     for _ in 0..600 {
@@ -89,7 +89,7 @@ async fn idle() {
     let before = usage::cpu(server.pid);
     let span = Duration::from_secs(30);
     tokio::time::sleep(span).await;
-    let used = usage::cpu(server.pid) - before;
+    let used = usage::cpu(server.pid).saturating_sub(before);
     println!(
         "{}",
         json!({

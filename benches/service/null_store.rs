@@ -51,7 +51,7 @@ impl Deliveries for NullStore {
         Ok(Vec::new())
     }
     async fn wait_for_work(&self, _: Kind) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
     fn watch_delivery(&self, lease: &Lease) -> Watch {
         self.0.watch(lease.job)

@@ -66,7 +66,7 @@ impl PassageIndex for Stamp {
 
 fn worker(store: SharedJobStore, index: Arc<dyn PassageIndex>) -> Worker {
     let retriever = Retriever::new(index.clone(), store.clone(), None, settings::Retrieval::default());
-    let ask = Ask::new(store.clone(), retriever, Arc::new(ExtractiveModel::default()), 4);
+    let ask = Ask::new(store.clone(), retriever, Arc::new(ExtractiveModel), 4);
     let extractor = Extractor {
         program: PathBuf::from(super::server::RAGQ),
         timeout: Duration::from_secs(1),
@@ -78,9 +78,9 @@ fn worker(store: SharedJobStore, index: Arc<dyn PassageIndex>) -> Worker {
     let processor = Processor::new(store.clone(), ask, ingest);
     let settings = WorkerSettings {
         name: "bench".to_owned(),
-        kinds: HashMap::from([(Kind::Chat, KindSettings { slots: 64, timeout: Duration::from_secs(60) })]),
+        kinds: HashMap::from([(Kind::Chat, KindSettings { slots: 64, timeout: Duration::from_mins(1) })]),
         heartbeat: Duration::from_secs(3),
-        policy: RetryPolicy::new(Duration::from_secs(1), Duration::from_secs(60)),
+        policy: RetryPolicy::new(Duration::from_secs(1), Duration::from_mins(1)),
     };
     Worker::new(store, processor, settings, Arc::new(Notify::new()))
 }
@@ -138,7 +138,7 @@ pub async fn run() {
     stop.drain.cancel();
     working.await.unwrap().unwrap();
     drop(shared);
-    store.close().await.unwrap();
+    store.close().await;
     picked.sort_unstable();
     bare.sort_unstable();
     let us = |list: &[Duration], fraction| quantile(list, fraction).as_secs_f64() * 1e6;

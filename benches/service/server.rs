@@ -65,5 +65,5 @@ impl Server {
 
 /// An HTTP client for up to some hundred connections.
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().timeout(Duration::from_secs(120)).build().expect("a client")
+    reqwest::Client::builder().timeout(Duration::from_mins(2)).build().expect("a client")
 }

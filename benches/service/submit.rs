@@ -69,7 +69,7 @@ async fn load(server: &Server, seconds: u32) -> (f64, u64) {
         .lines()
         .find_map(|line| line.trim().split_once(" requests in ").map(|(count, _)| count.parse().unwrap()))
         .expect("a count");
-    ((usage::cpu(server.pid) - before).as_secs_f64() * 1e6 / requests as f64, requests)
+    (usage::cpu(server.pid).saturating_sub(before).as_secs_f64() * 1e6 / requests as f64, requests)
 }
 
 /// Both in turns, three rounds; then syncs per submit under strace.

@@ -115,16 +115,16 @@ impl ChatRequest {
 }
 
 /// The fields of the request: from the body, or in the older form from the query string; never from both,
-/// since a caller who sends both means one of them and can't know which.
+/// since a caller who sends both means one of them and can't know which. A body of `{}` or `null`, as some
+/// clients send when they have none, says nothing.
 fn fields(body: &Body, Params(query): Params) -> Result<Fields> {
-    if body.is_empty() {
-        return Ok(query);
-    }
-    let fields = Fields::of_json(body.json()?)?;
-    if query.is_empty() {
-        Ok(fields)
-    } else {
-        Err(Problem::field("body", "give the fields in the body or in the query string, not in both"))
+    let given = body.optional_fields()?;
+    match (given.is_empty(), query.is_empty()) {
+        (true, _) => Ok(query),
+        (false, true) => Ok(given),
+        (false, false) => {
+            Err(Problem::field("body", "give the fields in the body or in the query string, not in both"))
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub mod rate;
 pub mod request;
 pub mod state;
 pub mod submit;
+mod unread;
 
 pub use auth::{ApiKeys, Token};
 pub use health::{Degraded, HealthSource, NothingWatched};
@@ -61,6 +62,7 @@ pub fn router(state: ApiState) -> Router {
     let limit = usize::try_from(state.api.max_body_bytes).unwrap_or(usize::MAX);
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn_with_state(state.clone(), request::around))
+        .layer(middleware::from_fn_with_state(state.clone(), unread::discard))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(DefaultBodyLimit::max(limit))
         .layer(Extension(served));

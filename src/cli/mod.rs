@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod terminal;
 pub mod up;
 
+mod descriptors;
 mod dlq;
 mod health;
 mod jobs;

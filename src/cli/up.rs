@@ -20,6 +20,7 @@ use super::{
     args::UpArgs,
     ask::{self, AskOptions},
     client::{Client, Connection},
+    descriptors,
     error::CliError,
     exit::Exit,
     ingest::{self, IngestOptions},
@@ -39,9 +40,11 @@ const TOKEN_FILE: &str = "admin-token";
 /// Runs everything in one process until it is told to stop.
 pub fn run(args: UpArgs, environment: Environment) -> ExitCode {
     let terminal = Terminal::detect(&environment);
-    let sources = Sources::new(environment)
-        .with_flag("--listen", "api.listen", args.listen.clone())
-        .with_flag("--data", "store.data_dir", args.data.as_ref().map(|data| data.to_string_lossy().into_owned()));
+    let sources = Sources::new(environment).with_flag("--listen", "api.listen", args.listen.clone()).with_flag(
+        "--data",
+        "store.data_dir",
+        args.data.as_ref().map(|data| data.to_string_lossy().into_owned()),
+    );
     let loaded = match config::load(&sources) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -55,6 +58,9 @@ pub fn run(args: UpArgs, environment: Environment) -> ExitCode {
     }
     for notice in &loaded.notices {
         terminal.say(&notice.to_string());
+    }
+    if let Some(warning) = descriptors::raise(&loaded.settings.worker) {
+        terminal.say(&format!("ragq: {warning}"));
     }
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -78,7 +84,7 @@ async fn up(args: UpArgs, mut settings: Settings, terminal: Terminal) -> anyhow:
     let made = admin_token(&mut settings, &data)?;
     let program = std::env::current_exe()?;
     let caller = settings.api_keys()?.into_iter().next().map(|(_, key)| key);
-    let app = App::embedded(settings, &data, program).await?;
+    let app = App::embedded(settings, &data, program)?;
     let setup = app.setup();
     let mut process = Process::start(app, listener)?;
     let url = format!("http://{}", reachable(process.address));
@@ -132,13 +138,7 @@ async fn first_requests(client: &Client, args: &UpArgs, terminal: Terminal) -> R
     Ok(())
 }
 
-fn announce(
-    url: &str,
-    setup: &Setup,
-    data: &Path,
-    token: Option<&str>,
-    terminal: Terminal,
-) -> io::Result<()> {
+fn announce(url: &str, setup: &Setup, data: &Path, token: Option<&str>, terminal: Terminal) -> io::Result<()> {
     let Setup { queue, index, model } = setup;
     let data = fs::canonicalize(data).unwrap_or_else(|_| data.to_owned());
     terminal.line(&format!("ragq {} is ready at {url}", env!("CARGO_PKG_VERSION")))?;

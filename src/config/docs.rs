@@ -15,8 +15,8 @@ pub fn markdown() -> String {
         "<!-- Made by `ragq config docs > docs/configuration.md`; a test keeps it in step. -->\n\
          # Configuration\n\n\
          Every setting has a default; what is given wins over it, weakest first: `{CONFIG_FILE}`, environment, flags.\n\n\
-         * **File**: `{CONFIG_FILE}` in the working directory, or the one named by `--config FILE` or \
-         `{CONFIG_VARIABLE}`, which then must be there. `key = value` below `[section]`.\n\
+         * **File**: `{CONFIG_FILE}` in the working directory, or the one named by `{CONFIG_VARIABLE}` (for \
+         `ragq config` also by `--config FILE`), which then must be there. `key = value` below `[section]`.\n\
          * **Environment**: the variables below. An empty one counts as unset. A secret can be given as a file \
          instead: add `_FILE` to its variable and give the file's path; one line break at its end is ignored.\n\
          * **Flags**: see `ragq help`.\n\n\

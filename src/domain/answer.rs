@@ -125,6 +125,9 @@ pub struct Answer {
     pub model: String,
     /// What it cost.
     pub usage: Usage,
+    /// Whether the provider broke the answer off at its length limit; what there is of it stands.
+    #[serde(default)]
+    pub truncated: bool,
     /// How the passages were found.
     pub retrieval: Retrieval,
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
 
 use super::{
     blocks::{self, Draft},
@@ -24,6 +24,9 @@ use crate::domain::{
 
 /// Stack of the parser: deep enough for honest nesting; what overflows it ends the child alone.
 const STACK_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How far parsers stand back when processors are short.
+const NICENESS: i32 = 5;
 
 /// Address space beyond the memory limit: the program itself, and what the allocator reserves but never uses.
 const PROGRAM_BYTES: u64 = 512 * 1024 * 1024;
@@ -55,6 +58,8 @@ fn answer() -> io::Result<()> {
 /// Lowers the limits of this process for good. `Data` counts what is really allocated; `As` is for kernels
 /// that count only the heap there.
 fn limit(request: &Request) -> io::Result<()> {
+    // Questions go first: somebody waits for them. Where it is not allowed it is not needed to read.
+    nice(NICENESS).ok();
     let seconds = request.timeout_ms.div_ceil(1_000).saturating_add(1);
     for (resource, soft, hard) in [
         (Resource::Core, 0, 0),

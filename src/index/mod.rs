@@ -50,9 +50,18 @@ pub struct SearchQuery {
     /// The question's words.
     pub text: String,
     /// The question's vector: searches hybrid if given, lexical if not.
-    pub vector: Option<Vec<f32>>,
+    pub vector: Option<QuestionVector>,
     /// How many passages at most.
     pub limit: usize,
+}
+
+/// A question as a vector.
+#[derive(Clone, Debug)]
+pub struct QuestionVector {
+    /// The embedding model it is of: a search refuses to compare it with vectors of another.
+    pub model: String,
+    /// Its numbers.
+    pub values: Vec<f32>,
 }
 
 /// What a search found.

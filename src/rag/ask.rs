@@ -121,7 +121,7 @@ impl Ask {
                     text.push_str(&shown);
                     unwritten.push_str(&shown);
                 }
-                Some(Ok(AnswerPart::Done { model, usage, .. })) => break (model, usage),
+                Some(Ok(AnswerPart::Done { model, usage, truncated })) => break (model, usage, truncated),
                 Some(Err(failure)) => return Err(failure.into()),
                 None => return Err(Failure::new(Code::StreamCut, "the answer ended before it was whole").into()),
             }
@@ -136,8 +136,9 @@ impl Ask {
             return Err(Failure::new(Code::EmptyAnswer, "the model gave an empty answer").into());
         }
         let citations = cited.into_iter().map(|index| Citation::of(index, &context.passages[index - 1])).collect();
-        let (model, usage) = end;
-        Ok(Answer { answer: text, citations, model, usage, retrieval: context.retrieval.clone() })
+        // A truncated answer stands, and says so: another attempt would cost as much and end at the same limit.
+        let (model, usage, truncated) = end;
+        Ok(Answer { answer: text, citations, model, usage, truncated, retrieval: context.retrieval.clone() })
     }
 
     /// Writes what has come since the last time; says how long to wait before the next.
@@ -156,6 +157,7 @@ fn no_passage(context: &Context) -> Answer {
         citations: Vec::new(),
         model: "none".to_owned(),
         usage: Usage::default(),
+        truncated: false,
         retrieval: context.retrieval.clone(),
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         failure::{Code, Failure},
         ids::{Collection, DocumentId, Tenant},
     },
-    index::{PassageIndex, SearchQuery, fusion},
+    index::{PassageIndex, QuestionVector, SearchQuery, fusion},
     model::Embedder,
     queue::Documents,
 };
@@ -58,12 +58,22 @@ impl Retriever {
             self.require(question.tenant, collection).await?;
         }
         let texts = search_texts(question);
-        let (vectors, degraded) = self.embed(&texts).await;
+        let (mut vectors, mut degraded) = self.embed(&texts).await;
         let top_k = question.top_k.unwrap_or(self.settings.top_k);
         let mut rankings = Vec::with_capacity(texts.len());
         let mut mode = RetrievalMode::Lexical;
         for (number, text) in texts.into_iter().enumerate() {
-            let found = self.search(question, text, vectors.get(number).cloned(), top_k).await?;
+            let vector = vectors.get(number).cloned();
+            let found = match self.search(question, &text, vector, top_k).await {
+                // The embedding model was changed: until the documents are taken in again, words must do.
+                Err(failure) if failure.code == Code::IndexMismatch && !vectors.is_empty() => {
+                    tracing::warn!(%failure, "searching by words alone");
+                    vectors.clear();
+                    degraded = true;
+                    self.search(question, &text, None, top_k).await?
+                }
+                found => found?,
+            };
             mode = if number == 0 { found.1 } else { mode };
             rankings.push(found.0);
         }
@@ -81,10 +91,13 @@ impl Retriever {
     }
 
     /// One vector per text; none if there is no embedding model or it fails, which the flag tells.
-    async fn embed(&self, texts: &[String]) -> (Vec<Vec<f32>>, bool) {
+    async fn embed(&self, texts: &[String]) -> (Vec<QuestionVector>, bool) {
         let Some(embedder) = &self.embedder else { return (Vec::new(), false) };
         match embedder.embed(texts).await {
-            Ok(vectors) => (vectors, false),
+            Ok(vectors) => {
+                let of_model = |values| QuestionVector { model: embedder.model().to_owned(), values };
+                (vectors.into_iter().map(of_model).collect(), false)
+            }
             Err(failure) => {
                 tracing::warn!(code = %failure.code, "embedding a question failed, searching by words alone");
                 (Vec::new(), true)
@@ -97,8 +110,8 @@ impl Retriever {
     async fn search(
         &self,
         question: &Question<'_>,
-        text: String,
-        vector: Option<Vec<f32>>,
+        text: &str,
+        vector: Option<QuestionVector>,
         top_k: usize,
     ) -> Result<(Vec<Passage>, RetrievalMode), Failure> {
         let mut limit = top_k * 3 + 8;
@@ -106,7 +119,7 @@ impl Retriever {
             let query = SearchQuery {
                 tenant: question.tenant.clone(),
                 collection: question.collection.cloned(),
-                text: text.clone(),
+                text: text.to_owned(),
                 vector: vector.clone(),
                 limit,
             };

@@ -90,6 +90,8 @@ impl Worker {
     /// Works until told to stop; then finishes what runs, or hands it back when told so. Returns once every
     /// job it held is settled.
     pub async fn run(self, stop: Stop) -> Result<(), WorkerError> {
+        // Orders of its own beneath those of the process: it gives them itself when one of its parts fails.
+        let stop = Stop { drain: stop.drain.child_token(), hand_back: stop.hand_back.child_token() };
         let tracker = TaskTracker::new();
         let gone = CancellationToken::new();
         let beating =
@@ -108,6 +110,11 @@ impl Worker {
             })
         });
         let result = futures::future::try_join_all(kinds).await;
+        if result.is_err() {
+            // Nobody is left to settle what still runs: it ends now, and leaving hands it back.
+            stop.drain.cancel();
+            stop.hand_back.cancel();
+        }
         gone.cancel();
         beating.await?;
         tracker.close();

@@ -45,6 +45,8 @@ pub async fn step(processor: &Processor, delivery: &Delivery, leaving: &Cancella
         }
     };
     tokio::select! {
+        // In this order: an answer that is there is kept, whatever else happens in the same moment.
+        biased;
         result = processor.run(delivery) => result,
         () = lease_lost(&processor.store, &delivery.lease) => Err(Halt::LeaseLost),
         () = deadline => Err(Failure::new(Code::DeadlineExceeded, "the job was not done by its deadline").into()),

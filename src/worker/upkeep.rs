@@ -51,8 +51,9 @@ async fn round(store: &SharedJobStore) -> crate::queue::Result<Duration> {
 
 /// Removes superseded chunks from the index until stopped.
 pub async fn sweep(store: SharedJobStore, index: Arc<dyn PassageIndex>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        if let Err(error) = sweep_once(&store, index.as_ref()).await {
+    // A round may take long after many deletions: it is left where it is, and the next process goes on.
+    while let Some(swept) = stop.run_until_cancelled(sweep_once(&store, index.as_ref())).await {
+        if let Err(error) = swept {
             tracing::warn!(%error, "sweeping superseded chunks failed");
         }
         tokio::select! {

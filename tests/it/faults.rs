@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::{
-    eventually,
     process::Up,
     provider::{Reply, ScriptedProvider},
 };
@@ -46,12 +45,13 @@ struct Told {
 type Shared = Arc<Mutex<Told>>;
 
 fn http() -> reqwest::Client {
-    reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap()
+    reqwest::Client::builder().timeout(Duration::from_mins(1)).build().unwrap()
 }
 
 fn text(document: usize, version: usize) -> String {
     let filler = "The tide table of the harbour lists high water and low water for every day. ".repeat(12);
-    (0..SECTIONS).map(|n| format!("# Section {n}\n\nDocument {document} in version v{version}x. {filler}\n\n")).collect()
+    let section = |n| format!("# Section {n}\n\nDocument {document} in version v{version}x. {filler}\n\n");
+    (0..SECTIONS).map(section).collect::<Vec<_>>().concat()
 }
 
 /// Submits questions until the process is gone or the round has enough.
@@ -119,7 +119,8 @@ async fn whole_documents(http: &reqwest::Client, url: &str, told: &Shared) -> re
             continue;
         }
         let text = response.text().await?;
-        let found: Vec<&str> = text.split_whitespace().filter(|word| word.starts_with('v') && word.ends_with("x.")).collect();
+        let found: Vec<&str> =
+            text.split_whitespace().filter(|word| word.starts_with('v') && word.ends_with("x.")).collect();
         assert_eq!(found.len(), SECTIONS, "a document is half there: {found:?}");
         assert!(found.iter().all(|version| *version == found[0]), "a document is a mixture: {found:?}");
         versions.insert(document, found[0].trim_matches(['v', 'x', '.']).parse().unwrap());
@@ -153,11 +154,21 @@ async fn settle(up: &Up, told: &Shared) {
         (told.accepted.clone(), told.completed.clone())
     };
     for job in &accepted {
-        let view = eventually(async || {
-            let view = view(&http, &up.url, job).await.unwrap();
-            ["completed", "dead", "cancelled"].contains(&view["status"].as_str().unwrap_or("lost")).then_some(view)
-        })
-        .await;
+        let mut last = Value::Null;
+        for _ in 0..120 {
+            last = http
+                .get(format!("{}/job-status?job_id={job}&wait_ms=1000", up.url))
+                .send()
+                .await
+                .unwrap()
+                .json()
+                .await
+                .unwrap();
+            if ["completed", "dead", "cancelled"].contains(&last["status"].as_str().unwrap_or("lost")) {
+                break;
+            }
+        }
+        let view = last;
         assert_eq!(view["status"], "completed", "{view}");
         if let Some(first) = completed.get(job) {
             assert_eq!(&view, first, "a completed job changed");
@@ -187,14 +198,18 @@ async fn whenever_the_process_is_killed_every_accepted_job_ends_once_and_no_docu
     let provider = ScriptedProvider::start(vec![Reply::default_forever(reply)]).await;
     let url = provider.base_url();
     // A job that happens to run at many kills is not poison here.
-    let environment = [("OPENAI_BASE_URL", url.as_str()), ("RAGQ_QUEUE__MAX_LOST_LEASES", "100"), ("RUST_LOG", "error")];
+    let environment =
+        [("OPENAI_BASE_URL", url.as_str()), ("RAGQ_QUEUE__MAX_LOST_LEASES", "100"), ("RUST_LOG", "error")];
     let told = Shared::default();
     for _ in 0..rounds {
         round(&data, &environment, &told).await;
     }
     let up = Up::start(&data, &environment).await;
     settle(&up, &told).await;
-    let (accepted, seen) = (told.lock().unwrap().accepted.len(), told.lock().unwrap().completed.len());
+    let (accepted, seen) = {
+        let told = told.lock().unwrap();
+        (told.accepted.len(), told.completed.len())
+    };
     println!("kills {rounds}, accepted {accepted}, seen completed before a kill {seen}, lost 0, twice 0, mixtures 0");
     assert!(accepted > 0, "the load never got through");
     assert!(up.stop().await.success());

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{
     app::TestApp,
     eventually,
+    process::Up,
     provider::{Gate, Reply, ScriptedProvider},
 };
 
@@ -47,6 +48,7 @@ async fn an_answer_streams_cites_its_passages_and_is_the_same_in_events_and_resu
     assert_eq!(result["model"], "served-model");
     assert_eq!(result["usage"], json!({ "prompt_tokens": 40, "completion_tokens": 9, "total_tokens": 49 }));
     assert_eq!(result["retrieval"], json!({ "mode": "lexical", "degraded": false }));
+    assert_eq!(result["truncated"], false);
     let citations = result["citations"].as_array().unwrap();
     assert_eq!(citations.len(), 1);
     assert_eq!((&citations[0]["index"], &citations[0]["document_id"]), (&json!(1), &json!("release")));
@@ -318,7 +320,7 @@ async fn a_stream_opened_before_the_job_runs_shows_every_event_as_it_comes() {
     let mut seen = String::new();
     while !seen.contains("event: delta") && !seen.contains("event:delta") {
         let chunk = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await.expect("a delta comes");
-        seen += &String::from_utf8(chunk.unwrap().expect("the stream is open").to_vec()).unwrap();
+        seen += core::str::from_utf8(&chunk.unwrap().expect("the stream is open")).unwrap();
     }
     assert!(!seen.contains("completed"), "the first words come before the answer is whole: {seen}");
     gate.open();
@@ -330,4 +332,139 @@ async fn a_stream_opened_before_the_job_runs_shows_every_event_as_it_comes() {
     let past = app.http.get(&url).query(&[("after", last)]).send().await.unwrap();
     assert_eq!(past.status(), StatusCode::NO_CONTENT);
     app.finish().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_takes_too_long_is_stopped_and_tried_again() {
+    let provider = ScriptedProvider::start(vec![
+        Reply::text("one two three four").pieces(4).stall_after(2),
+        Reply::text("On Tuesdays [1]."),
+    ])
+    .await;
+    let configure = provider_at(&provider);
+    let app = TestApp::start_with(|settings| {
+        configure(settings);
+        settings.worker.chat_timeout_ms = 1_500;
+    })
+    .await;
+    app.put("release", "Release notes", NOTES).await;
+    let view = app.ask("When do releases leave?").await;
+    assert_eq!((&view["status"], &view["attempt"]), (&json!("completed"), &json!(2)), "{view}");
+    provider.until("the disconnect", |counts| counts.disconnects == 1).await;
+    let events = app.events(view["job_id"].as_str().unwrap()).await;
+    let retried = events.iter().find(|(name, _)| name == "retrying").unwrap();
+    assert_eq!(retried.1["code"], "attempt_timeout", "{events:?}");
+    provider.finish();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn one_slot_comes_back_after_every_kind_of_failure() {
+    let failing = [Reply::status(500), Reply::text("one two three").cut_after(1), Reply::hang_up(), Reply::html()];
+    let mut script: Vec<Reply> = failing.iter().cycle().take(10).cloned().collect();
+    script.push(Reply::default_forever(Reply::text("On Tuesdays [1].")));
+    let provider = ScriptedProvider::start(script).await;
+    let configure = provider_at(&provider);
+    let app = TestApp::start_with(|settings| {
+        configure(settings);
+        settings.worker.chat_slots = 1;
+    })
+    .await;
+    app.put("release", "Release notes", NOTES).await;
+    let mut jobs = Vec::new();
+    for _ in 0..10 {
+        // Chance may let one job meet all the failures.
+        let body = json!({ "query": "When do releases leave?", "max_attempts": 11 });
+        jobs.push(app.submit("/chat", body).await);
+    }
+    let mut failures = 0;
+    for job in &jobs {
+        let view = app.wait_for(job).await;
+        assert_eq!(view["status"], "completed", "{view}");
+        failures += view["deliveries"].as_u64().unwrap() - 1;
+    }
+    assert_eq!(failures, 10);
+    assert_eq!(provider.counts().max_in_flight, 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_answer_cut_off_at_the_length_limit_is_kept_and_says_so() {
+    let provider =
+        ScriptedProvider::start(vec![Reply::text("They leave on Tuesdays [1], and").finish_reason("length")]).await;
+    let app = TestApp::start_with(provider_at(&provider)).await;
+    app.put("release", "Release notes", NOTES).await;
+    let view = app.ask("When do releases leave?").await;
+    assert_eq!((&view["status"], &view["result"]["truncated"]), (&json!("completed"), &json!(true)), "{view}");
+    provider.finish();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn after_a_change_of_the_embedding_model_questions_are_answered_by_words_alone() {
+    let provider = ScriptedProvider::start(vec![
+        Reply::embeddings(8),
+        Reply::embeddings(8),
+        Reply::text("On Tuesdays [1]."),
+        Reply::embeddings(16),
+        Reply::text("On Tuesdays [1]."),
+    ])
+    .await;
+    let url = provider.base_url();
+    let with = |model: &str| {
+        let (url, model) = (url.clone(), model.to_owned());
+        move |settings: &mut Settings| {
+            settings.model.base_url = Some(url);
+            settings.embedding.model = Some(model);
+        }
+    };
+    let app = TestApp::start_with(with("first")).await;
+    app.put("release", "Release notes", NOTES).await;
+    let mut data = app.finish().await;
+    // Another model of the same dimension, then the same model in another.
+    for model in ["second", "first"] {
+        let app = TestApp::start_in(data, with(model)).await;
+        let view = app.ask("When do releases leave?").await;
+        assert_eq!(view["result"]["retrieval"], json!({ "mode": "lexical", "degraded": true }), "{view}");
+        data = app.finish().await;
+    }
+    provider.finish();
+}
+
+#[tokio::test]
+async fn a_job_that_runs_whenever_the_process_is_killed_is_poison_after_three_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let provider = ScriptedProvider::start(vec![Reply::default_forever(Reply::stall())]).await;
+    let url = provider.base_url();
+    let environment = [("OPENAI_BASE_URL", url.as_str()), ("RUST_LOG", "error")];
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+    let state = async |up: &Up, job: &str, wait: &str| -> Value {
+        let url = format!("{}/job-status?job_id={job}&wait_ms={wait}", up.url);
+        http.get(url).send().await.unwrap().json().await.unwrap()
+    };
+    let post = async |up: &Up, path: &str, body: Value| -> String {
+        let answer: Value =
+            http.post(format!("{}{path}", up.url)).json(&body).send().await.unwrap().json().await.unwrap();
+        answer["job_id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    };
+    let up = Up::start(&data, &environment).await;
+    let document = post(&up, "/documents", json!({ "title": "Release notes", "text": NOTES })).await;
+    assert_eq!(state(&up, &document, "30000").await["status"], "completed");
+    let job = post(&up, "/chat", json!({ "query": "When do releases leave?" })).await;
+    provider.until("the call", |counts| counts.calls == 1).await;
+    up.kill().await;
+    for lost in 1..3 {
+        let up = Up::start(&data, &environment).await;
+        provider.until("the call", |counts| counts.calls == lost + 1).await;
+        let view = state(&up, &job, "0").await;
+        assert_eq!((&view["lost_leases"], &view["attempt"]), (&json!(lost), &json!(1)), "{view}");
+        up.kill().await;
+    }
+    let up = Up::start(&data, &environment).await;
+    let view = state(&up, &job, "30000").await;
+    assert_eq!((&view["status"], &view["lost_leases"]), (&json!("dead"), &json!(3)), "{view}");
+    assert_eq!(view["error"]["code"], "poison", "{view}");
+    assert_eq!(provider.counts().calls, 3);
+    assert!(up.stop().await.success());
 }

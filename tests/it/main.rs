@@ -1,4 +1,6 @@
 //! ragq from outside and at its seams: one binary, one module per subject.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
+#![allow(clippy::disallowed_methods, reason = "the runtime of a test ends with all its tasks")]
 
 mod api;
 mod cli;
@@ -11,3 +13,4 @@ mod model;
 mod queue;
 mod support;
 mod up;
+mod worker;

@@ -4,6 +4,7 @@ use std::{os::unix::fs::PermissionsExt as _, process::Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::process::{Up, ragq};
 
@@ -32,7 +33,6 @@ async fn documents_in_a_question_and_a_cited_answer_in_one_command() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    use tokio::io::{AsyncBufReadExt as _, BufReader};
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     while let Some(line) = lines.next_line().await.unwrap() {
         if line.contains("stays up") {
@@ -105,12 +105,8 @@ async fn an_address_in_use_is_named_with_a_way_out() {
     let folder = folder();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = ragq()
-        .args(["up", "--data", "data", "--listen", &address])
-        .current_dir(folder.path())
-        .output()
-        .await
-        .unwrap();
+    let output =
+        ragq().args(["up", "--data", "data", "--listen", &address]).current_dir(folder.path()).output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains(&address) && said.contains("--listen"), "{said}");

@@ -24,6 +24,9 @@ pub(in crate::cli) fn print_answer(terminal: Terminal, answer: &Answer) -> io::R
 }
 
 fn print_citations(terminal: Terminal, answer: &Answer) -> io::Result<()> {
+    if answer.truncated {
+        terminal.say("ragq: the answer was cut off at the model's length limit (RAGQ_MODEL__MAX_TOKENS)");
+    }
     if answer.retrieval.degraded {
         terminal.say("ragq: the passages were found with a part of the retrieval left out");
     }

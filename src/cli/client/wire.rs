@@ -164,6 +164,9 @@ pub struct Answer {
     /// What it cites.
     #[serde(default)]
     pub citations: Vec<Citation>,
+    /// Whether the provider broke it off at its length limit.
+    #[serde(default)]
+    pub truncated: bool,
     /// How the passages were found.
     #[serde(default)]
     pub retrieval: Retrieval,

@@ -148,7 +148,9 @@ impl Engine {
             })?;
             (number, replaced)
         };
-        self.take_in(&shelf, &draft, number, &terms)?;
+        // The file holds the document now and putting it again changes nothing: search structures that missed
+        // it would miss it for good, so they are built anew.
+        self.take_in(&shelf, &draft, number, &terms).inspect_err(|_| shelf.forget())?;
         self.take_out(&replaced)
     }
 

@@ -10,7 +10,7 @@ use crate::{
         answer::RetrievalMode,
         failure::{Code, Failure},
     },
-    index::{Found, SearchQuery, fusion::reciprocal_rank_fusion},
+    index::{Found, QuestionVector, SearchQuery, fusion::reciprocal_rank_fusion},
 };
 
 use super::{
@@ -108,19 +108,20 @@ impl Engine {
     fn nearest(
         reader: &mut Reader,
         shelves: &[Arc<Shelf>],
-        vector: &[f32],
+        vector: &QuestionVector,
         limit: usize,
     ) -> Result<Option<Ranking>, Failure> {
         let Some((model, dimensions)) = store::embedding(&reader.connection)? else { return Ok(None) };
-        if vector.len() != dimensions {
+        let QuestionVector { model: asked, values } = vector;
+        if (asked, values.len()) != (&model, dimensions) {
             let message = format!(
-                "the index holds vectors of `{model}` with {dimensions} dimensions, the question's vector has {}: \
-                 use the embedding model that the documents were taken in with",
-                vector.len()
+                "the index holds vectors of `{model}` with {dimensions} dimensions, the question's vector is of \
+                 `{asked}` with {}: use the embedding model that the documents were taken in with",
+                values.len()
             );
             return Err(Failure::new(Code::IndexMismatch, message));
         }
-        let Some(question) = dense::unit(vector) else { return Ok(None) };
+        let Some(question) = dense::unit(values) else { return Ok(None) };
         // Enough that the few places lost to rounding don't matter.
         let mut candidates = Top::new(depth(limit) * 2, f32::MIN);
         let mut any = false;

@@ -18,7 +18,7 @@ use super::{
     endpoint::Endpoint,
     error_body::ErrorBody,
     reading::media_type,
-    stack::{self, Stack, garbled, of_client, of_error_body, of_transport, without_echo},
+    stack::{self, Stack, garbled, of_client, of_error_body, of_transport, place, without_echo},
 };
 use crate::{
     config::settings,
@@ -89,7 +89,7 @@ async fn readable(mut response: Response, key: String) -> Result<Response, Failu
         body.extend_from_slice(&chunk);
     }
     match serde_json::from_slice::<Shape>(&body) {
-        Err(error) => Err(garbled("its JSON could not be read").with_source(error)),
+        Err(error) => Err(garbled("its JSON could not be read").with_source(place(&error))),
         Ok(Shape { error: None, data: Some(_) }) => Ok(http::Response::new(body).into()),
         Ok(_) => {
             let error = ErrorBody::of(&body);

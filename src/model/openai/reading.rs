@@ -20,7 +20,7 @@ use super::{
     classify::{self, Finish},
     error_body::{ErrorBody, looks_html},
     frames::{Frame, Frames, MAX_FRAME, TooLarge},
-    stack::{garbled, of_error_body, of_transport},
+    stack::{garbled, of_error_body, of_transport, place},
 };
 use crate::{
     domain::{
@@ -255,7 +255,7 @@ impl Reading {
             Ok(value) => value,
             Err(_) if is_error => return Err(self.broken_off(ErrorBody::of(data))),
             Err(_) if looks_html(&String::from_utf8_lossy(data)) => return Err(garbled("it held a page")),
-            Err(error) => return Err(garbled("it held what is no JSON").with_source(error)),
+            Err(error) => return Err(garbled("it held what is no JSON").with_source(place(&error))),
         };
         if let Some(error) = ErrorBody::of_json(&value) {
             return Err(self.broken_off(error));
@@ -263,8 +263,8 @@ impl Reading {
         if is_error {
             return Err(self.broken_off(ErrorBody::default()));
         }
-        let event =
-            Event::deserialize(value).map_err(|error| garbled("it held an unknown event").with_source(error))?;
+        let event = Event::deserialize(value)
+            .map_err(|error| garbled("it held an unknown event").with_source(place(&error)))?;
         self.events += 1;
         self.heard = Instant::now();
         if let Some(model) = event.model.filter(|model| !model.is_empty()) {

@@ -73,7 +73,7 @@ pub(super) fn of_client(error: OpenAIError) -> Failure {
             Err(error) => Failure::new(Code::Unknown, "the call to the provider failed").with_source(error),
         },
         OpenAIError::Reqwest(error) => of_transport(error, false),
-        OpenAIError::JSONDeserialize(error, _body) => garbled("its JSON could not be read").with_source(error),
+        OpenAIError::JSONDeserialize(error, _body) => garbled("its JSON could not be read").with_source(place(&error)),
         // The stack lets no error body through, and only streams of its own reading.
         OpenAIError::ApiError(_) | OpenAIError::StreamError(_) => garbled("it was no reply to the request"),
         OpenAIError::InvalidArgument(_) | OpenAIError::FileSaveError(_) | OpenAIError::FileReadError(_) => {
@@ -94,6 +94,11 @@ pub(super) fn of_transport(error: reqwest::Error, began: bool) -> Failure {
         _ => "the connection to the provider was lost before it replied",
     };
     Failure::new(code, message).with_source(error.without_url())
+}
+
+/// Where JSON could not be read, for logs: the error's own words may quote an answer.
+pub(super) fn place(error: &serde_json::Error) -> String {
+    format!("{:?} error in line {}, column {}", error.classify(), error.line(), error.column())
 }
 
 /// A reply that is not what the protocol says; `what` completes "the provider's reply was garbled: ".

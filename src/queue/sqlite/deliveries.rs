@@ -46,7 +46,7 @@ impl Deliveries for SqliteJobStore {
         }
         let id = worker.clone();
         let handed = self.writer.call(Durability::Written, move |step| fetch(step, &id, kind, max)).await?;
-        handed.into_iter().map(|handed| handed.decode(worker, kind)).collect()
+        Ok(handed.into_iter().map(|handed| handed.decode(worker, kind)).collect())
     }
 
     async fn wait_for_work(&self, kind: Kind) {
@@ -247,9 +247,10 @@ struct Handed {
 }
 
 impl Handed {
-    fn decode(self, worker: &WorkerId, kind: Kind) -> Result<Delivery> {
-        let corrupt = |error: serde_json::Error| super::error::corrupt(0, error);
-        Ok(Delivery {
+    /// Never fails: the whole batch is handed over by now, and an error would leave all of it running with
+    /// nobody at work on it. What can't be read is missing, and the worker buries that one job.
+    fn decode(self, worker: &WorkerId, kind: Kind) -> Delivery {
+        Delivery {
             lease: Lease { job: self.id, worker: worker.clone(), delivery: self.delivery },
             tenant: self.tenant,
             kind,
@@ -262,9 +263,9 @@ impl Handed {
             // A context of an older form is only work to be done again.
             context: self.context.and_then(|context| serde_json::from_str(&context).ok()),
             conversation_id: self.conversation_id,
-            document: self.change.map(|change| serde_json::from_str(&change)).transpose().map_err(corrupt)?,
+            document: self.change.and_then(|change| serde_json::from_str(&change).ok()),
             traceparent: self.traceparent,
-        })
+        }
     }
 }
 

@@ -78,10 +78,11 @@ fn take_back_expired(step: &mut Step<'_>) -> rusqlite::Result<(usize, usize)> {
     take_back(step, &workers, STEP)
 }
 
-/// Takes all leases back: none of the workers known can still live.
+/// Takes all leases back and ends all claims: none of the workers and sweeps known can still live.
 pub(super) fn take_back_all(step: &mut Step<'_>) -> rusqlite::Result<()> {
     let workers = step.all(sql::WORKERS_ALL, [], |row| row.get::<_, String>(0))?;
     take_back(step, &workers, usize::MAX)?;
+    step.execute(sql::CLAIMS_END, [])?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ macro_rules! statements {
 
 statements! {
     ATTEMPT = "attempt";
+    CLAIMS_END = "claims_end";
     COLLECTIONS = "collections";
     CONTEXT_SAVE = "context_save";
     DEAD_LETTER = "dead_letter";

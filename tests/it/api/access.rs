@@ -17,7 +17,13 @@ async fn with_keys_every_route_but_page_health_and_contract_refuses_a_caller_wit
     for (path, methods) in contract["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys().map(|name| name.to_uppercase()) {
             let url = format!("{}{}", app.url, path.replace("{id}", "01J9ZC6M1V7H0Q8T3X5K2B4N6P"));
-            for wrong in [None, Some("Bearer nonsense"), Some("Bearer"), Some("Basic key-a-0123456789"), Some("Bearer key-b-01234567892")] {
+            for wrong in [
+                None,
+                Some("Bearer nonsense"),
+                Some("Bearer"),
+                Some("Basic key-a-0123456789"),
+                Some("Bearer key-b-01234567892"),
+            ] {
                 let mut request = app.client.request(method.parse().unwrap(), &url);
                 if let Some(wrong) = wrong {
                     request = request.header("authorization", wrong);

@@ -55,6 +55,17 @@ async fn fields_in_body_and_query_string_together_are_refused() {
 }
 
 #[tokio::test]
+async fn a_body_that_says_nothing_leaves_the_older_form_as_it_is() {
+    let app = App::start().await;
+    for body in [json!({}), Value::Null] {
+        expect(app.post("/chat?query=How%3F").json(&body).send().await.unwrap(), 202).await;
+        assert_eq!(app.fetch(Kind::Chat).await.payload, json!({ "kind": "chat", "query": "How?" }));
+        let refused = problem(app.post("/chat").json(&body).send().await.unwrap(), 422, "validation_failed").await;
+        assert_eq!(fields(&refused), ["query"]);
+    }
+}
+
+#[tokio::test]
 async fn all_wrong_fields_are_named_at_once() {
     let app = App::start().await;
     let request = json!({

@@ -12,4 +12,5 @@ mod http;
 mod jobs;
 mod logs;
 mod operator;
+mod refusals;
 mod uploads;

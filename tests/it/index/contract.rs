@@ -8,7 +8,7 @@ use ragq::{
         document::Chunk,
         failure::Code,
     },
-    index::{Found, IndexedDocument, PassageIndex, SearchQuery},
+    index::{Found, IndexedDocument, PassageIndex, QuestionVector, SearchQuery},
 };
 
 /// An adapter under test with a store that nobody else uses.
@@ -106,7 +106,12 @@ pub fn question(text: &str) -> SearchQuery {
 }
 
 fn near(text: &str, vector: &[f32]) -> SearchQuery {
-    SearchQuery { vector: Some(vector.to_vec()), ..question(text) }
+    near_by("m", text, vector)
+}
+
+fn near_by(model: &str, text: &str, vector: &[f32]) -> SearchQuery {
+    let vector = QuestionVector { model: model.to_owned(), values: vector.to_vec() };
+    SearchQuery { vector: Some(vector), ..question(text) }
 }
 
 async fn put(index: &dyn PassageIndex, document: IndexedDocument) {
@@ -333,10 +338,13 @@ pub async fn vectors_of_another_model_are_refused_naming_both(subject: impl Subj
     let index = subject.index();
     put(index, embedded(document("a", 1, &["One."]), "first-model", &[&[1.0, 0.0]])).await;
     let other = embedded(document("b", 1, &["Two."]), "second-model", &[&[1.0, 0.0]]);
-    let failure = index.put(other).await.unwrap_err();
-    assert_eq!(failure.code, Code::IndexMismatch);
-    for part in ["first-model", "second-model"] {
-        assert!(failure.message.contains(part), "{failure}");
+    let put = index.put(other).await.unwrap_err();
+    let search = index.search(near_by("second-model", "one", &[1.0, 0.0])).await.unwrap_err();
+    for failure in [put, search] {
+        assert_eq!(failure.code, Code::IndexMismatch);
+        for part in ["first-model", "second-model"] {
+            assert!(failure.message.contains(part), "{failure}");
+        }
     }
     assert_eq!(index.text(&"acme".into(), &"b".into(), 1).await.unwrap(), None, "nothing of it was stored");
     assert!(found(index, question("two")).await.is_empty());
@@ -357,10 +365,10 @@ pub async fn vectors_of_another_dimension_are_refused_naming_both(subject: impl 
 pub async fn another_model_is_welcome_once_nothing_is_left_of_the_first(subject: impl Subject) {
     let index = subject.index();
     put(index, embedded(document("a", 1, &["One."]), "first", &[&[1.0, 0.0]])).await;
-    assert_eq!(found(index, near("", &[1.0, 0.0])).await, ["a/1/0"]);
+    assert_eq!(found(index, near_by("first", "", &[1.0, 0.0])).await, ["a/1/0"]);
     index.remove_versions(&"acme".into(), &"a".into(), None).await.unwrap();
     put(index, embedded(document("b", 1, &["Two."]), "second", &[&[0.0, 1.0, 0.0]])).await;
-    assert_eq!(found(index, near("", &[0.0, 1.0, 0.0])).await, ["b/1/0"]);
+    assert_eq!(found(index, near_by("second", "", &[0.0, 1.0, 0.0])).await, ["b/1/0"]);
 }
 
 pub async fn text_and_chunks_are_given_back_as_they_came(subject: impl Subject) {

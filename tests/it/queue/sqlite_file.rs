@@ -15,7 +15,10 @@ use ragq::{
 };
 use tempfile::TempDir;
 
-use super::contract::{self, Fixture, Limits, START};
+use super::contract::{
+    self, Fixture, Limits, START,
+    documents::{REPLACED, ingest},
+};
 
 /// A store in a folder of its own, with a clock that is moved by hand.
 pub struct SqliteFixture {
@@ -66,6 +69,24 @@ impl Fixture for SqliteFixture {
         let clock = Arc::new(self.clock.clone());
         self.store = Arc::new(SqliteJobStore::open(&self.path(), options(&self.limits), clock).unwrap());
     }
+}
+
+#[tokio::test]
+async fn a_sweep_cut_short_by_the_process_end_holds_up_no_ingestion_of_the_next() {
+    let mut fixture = SqliteFixture::open(Limits::default()).await;
+    let store = fixture.store();
+    for text in ["one", "two"] {
+        ingest(&*store, contract::put("d", text), REPLACED).await;
+    }
+    assert_eq!(store.leftovers(10).await.unwrap().len(), 1);
+    fixture.store.close().await;
+    let options = SqliteOptions { take_back_all: true, ..options(&fixture.limits) };
+    fixture.store = Arc::new(SqliteJobStore::open(&fixture.path(), options, Arc::new(fixture.clock.clone())).unwrap());
+    let store = fixture.store();
+    // Refused as stale while a sweep is taken to go on.
+    ingest(&*store, contract::put("d", "three"), REPLACED).await;
+    let left = store.leftovers(10).await.unwrap();
+    assert_eq!((left.len(), left[0].keep), (1, Some(3)), "it is still to be swept");
 }
 
 #[tokio::test]

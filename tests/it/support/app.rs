@@ -51,7 +51,7 @@ impl TestApp {
         settings.worker.grace_ms = 5_000;
         change(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let app = App::embedded(settings, data.path(), PathBuf::from(RAGQ)).await.expect("an app");
+        let app = App::embedded(settings, data.path(), PathBuf::from(RAGQ)).expect("an app");
         let process = Process::start(app, listener).expect("a process");
         let http = reqwest::Client::builder().timeout(Duration::from_secs(90)).build().expect("a client");
         Self { url: format!("http://{}", process.address), http, data, process }

@@ -16,5 +16,5 @@ pub async fn eventually<T>(mut probe: impl AsyncFnMut() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), asking).await.expect("it happens within a minute")
+    tokio::time::timeout(Duration::from_mins(1), asking).await.expect("it happens within a minute")
 }

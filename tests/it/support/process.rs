@@ -64,7 +64,7 @@ impl Up {
             }
             panic!("ragq up ended before it was ready: {banner}");
         };
-        tokio::time::timeout(Duration::from_secs(60), ready).await.expect("ready within a minute");
+        tokio::time::timeout(Duration::from_mins(1), ready).await.expect("ready within a minute");
         let url = banner.lines().next().and_then(|line| line.split_whitespace().last()).expect("a URL").to_owned();
         assert!(url.starts_with("http://127.0.0.1:"), "{banner}");
         // What it prints later must go somewhere, or it would block on a full pipe.
@@ -92,7 +92,7 @@ impl Up {
     /// Tells it to stop and waits for its end.
     pub async fn stop(mut self) -> std::process::ExitStatus {
         self.signal("TERM").await;
-        tokio::time::timeout(Duration::from_secs(60), self.child.wait())
+        tokio::time::timeout(Duration::from_mins(1), self.child.wait())
             .await
             .expect("it ends")
             .expect("it can be waited for")

@@ -13,7 +13,7 @@ use ragq::{
 
 use super::*;
 
-const REPLACED: DocumentCommit =
+pub const REPLACED: DocumentCommit =
     DocumentCommit::Replaced { title: String::new(), embedding_model: None, chunks: 3, text_bytes: 40 };
 
 async fn document(store: &dyn JobStore, id: &str) -> Option<DocumentRecord> {
@@ -26,7 +26,7 @@ async fn seen(store: &dyn JobStore, id: &str) -> Option<u64> {
     visible.get(&id.into()).map(|(_, version)| *version)
 }
 
-async fn ingest(store: &dyn JobStore, job: NewJob, becomes: DocumentCommit) {
+pub async fn ingest(store: &dyn JobStore, job: NewJob, becomes: DocumentCommit) {
     submit(store, job).await;
     let worker = beat(store, "w").await;
     let delivery = take_kind(store, &worker, Kind::Ingest).await;
