@@ -12,6 +12,7 @@ mod usage;
 use std::{
     path::Path,
     process::{Output, Stdio},
+    time::Duration,
 };
 
 use tokio::{io::AsyncWriteExt as _, process::Command};
@@ -61,7 +62,7 @@ fn ragq<const N: usize>(url: &str, args: [&str; N]) -> Ragq {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ragq"));
     command.env_clear().env("RAGQ_URL", url).current_dir(folder.path()).args(args).kill_on_drop(true);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     Ragq { command, folder }
 }
 
@@ -87,15 +88,19 @@ impl Ragq {
         self.folder.path()
     }
 
-    async fn run(mut self) -> Ended {
-        Ended::of(self.command.output().await.unwrap())
+    async fn run(self) -> Ended {
+        self.run_with_stdin("").await
     }
 
+    /// Runs it to its end; fails the test if there is none to be seen.
     async fn run_with_stdin(mut self, text: &str) -> Ended {
         let mut child = self.command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(text.as_bytes()).await.unwrap();
+        // A command that reads nothing may be gone by now.
+        stdin.write_all(text.as_bytes()).await.ok();
         drop(stdin);
-        Ended::of(child.wait_with_output().await.unwrap())
+        let ended = tokio::time::timeout(Duration::from_mins(1), child.wait_with_output()).await;
+        assert!(ended.is_ok(), "{:?} does not end", self.command.as_std());
+        Ended::of(ended.unwrap().unwrap())
     }
 }
