@@ -219,10 +219,13 @@ fn add(spans: &mut Vec<Span>, candidates: &[Candidate], at: usize, passages: &[P
     }
 }
 
-/// Whether no heading stands between the span's candidates.
+/// Whether neither a heading nor the beginning of a paragraph stands between the span's candidates.
 fn adjacent(candidates: &[Candidate], span: &Span) -> bool {
     let units = candidates.get(span.from..=span.to).unwrap_or_default();
-    units.iter().zip(units.iter().skip(1)).all(|(before, after)| follows(before, after))
+    units.iter().zip(units.iter().skip(1)).all(|(before, after)| {
+        let new_paragraph = after.opens && before.kind == Kind::Sentence && after.kind == Kind::Sentence;
+        follows(before, after) && !new_paragraph
+    })
 }
 
 /// Whether the span's first unit ends in a colon and its last is still what was announced.
