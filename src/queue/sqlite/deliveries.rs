@@ -33,6 +33,10 @@ impl Deliveries for SqliteJobStore {
         let (id, info) = (worker.id.clone(), rows::to_json(worker)?);
         self.writer
             .call(Durability::Written, move |step| {
+                // What it fetched before it lived was nothing, and nothing else may wake it for what waits.
+                if step.one(sql::WORKER_LIVE, params![id.as_str(), step.now.0], |_| Ok(()))?.is_none() {
+                    Kind::ALL.iter().for_each(|kind| step.work(*kind));
+                }
                 let lease_until = step.now.plus(step.options.lease);
                 step.execute(sql::HEARTBEAT, params![id.as_str(), info, step.now.0, lease_until.0])?;
                 Ok(())

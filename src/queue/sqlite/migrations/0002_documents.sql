@@ -35,6 +35,7 @@ CREATE TABLE documents (
 
 CREATE INDEX documents_of_collection ON documents (tenant, collection, document_id);
 CREATE INDEX documents_to_sweep ON documents (tenant, document_id) WHERE revision > swept;
+CREATE INDEX documents_claimed ON documents (tenant, document_id) WHERE claim IS NOT NULL;
 CREATE INDEX documents_hidden ON documents (updated_at) WHERE chunk_version IS NULL;
 
 -- Sums over listed documents, kept by the triggers below.

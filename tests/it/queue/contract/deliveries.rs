@@ -90,6 +90,19 @@ pub async fn a_waiting_worker_is_woken<F: Fixture>() {
     store.wait_for_work(Kind::Chat).await;
 }
 
+pub async fn a_worker_that_fetched_before_it_beat_is_woken_by_its_beat<F: Fixture>() {
+    let fixture = F::open(Limits::default()).await;
+    let store = fixture.store();
+    let id = submit(&*store, chat("q")).await;
+    // The wake of the submit is spent on a fetch that comes too early.
+    store.wait_for_work(Kind::Chat).await;
+    assert!(fetch_ids(&*store, &WorkerId::boot("early"), 1).await.is_empty());
+    while tokio::time::timeout(Duration::from_millis(20), store.wait_for_work(Kind::Chat)).await.is_ok() {}
+    let worker = beat(&*store, "w").await;
+    store.wait_for_work(Kind::Chat).await;
+    assert_eq!(take(&*store, &worker).await.lease.job, id);
+}
+
 pub async fn a_retry_uses_an_attempt_and_waits_its_time<F: Fixture>() {
     let fixture = F::open(Limits::default()).await;
     let store = fixture.store();

@@ -83,6 +83,7 @@ macro_rules! every_case {
             deliveries: kinds_have_lists_of_their_own;
             deliveries: a_worker_that_has_not_beaten_gets_nothing;
             deliveries: a_waiting_worker_is_woken;
+            deliveries: a_worker_that_fetched_before_it_beat_is_woken_by_its_beat;
             deliveries: a_retry_uses_an_attempt_and_waits_its_time;
             deliveries: a_retry_of_the_last_attempt_is_dead;
             deliveries: a_deferral_does_not_use_an_attempt;
