@@ -35,7 +35,9 @@ impl Deliveries for SqliteJobStore {
             .call(Durability::Written, move |step| {
                 // What it fetched before it lived was nothing, and nothing else may wake it for what waits.
                 if step.one(sql::WORKER_LIVE, params![id.as_str(), step.now.0], |_| Ok(()))?.is_none() {
-                    Kind::ALL.iter().for_each(|kind| step.work(*kind));
+                    for kind in Kind::ALL {
+                        step.work(*kind);
+                    }
                 }
                 let lease_until = step.now.plus(step.options.lease);
                 step.execute(sql::HEARTBEAT, params![id.as_str(), info, step.now.0, lease_until.0])?;
