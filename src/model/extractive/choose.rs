@@ -68,7 +68,7 @@ pub(super) fn quotes(question: &str, passages: &[Passage]) -> Vec<Quote> {
             let itself = question.covered(&candidate.stems);
             let headed = candidate.depth < 2 && question.covered(&candidate.heading) >= ENOUGH_HEADING;
             !candidate.fragment
-                && question.named(&candidate.stems, &candidate.above)
+                && question.named(candidate)
                 && (headed || itself >= ENOUGH_ITSELF)
                 && itself + question.covered(&candidate.above) >= ENOUGH
         })

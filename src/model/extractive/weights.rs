@@ -105,11 +105,13 @@ impl Question {
         }
     }
 
-    /// Whether these stems and those have enough of what the question names: of two or more names one
-    /// alone, however rare, is about something else.
-    pub(super) fn named(&self, stems: &Stems, above: &Stems) -> bool {
-        let found = self.naming.iter().filter(|stem| stems.contains(*stem) || above.contains(*stem)).count();
-        found >= self.naming.len().min(2)
+    /// Whether the candidate has enough of what the question names: of two or more names one alone, however
+    /// rare, is about something else, unless the candidate begins with it ("What colour is the lift?" "The lift
+    /// is green.").
+    pub(super) fn named(&self, candidate: &Candidate) -> bool {
+        let has = |stem: &String| candidate.stems.contains(stem) || candidate.above.contains(stem);
+        let found = self.naming.iter().filter(|stem| has(stem)).count();
+        found >= self.naming.len().min(2) || candidate.sequence.first().is_some_and(|stem| self.naming.contains(stem))
     }
 
     /// What of the question these stems cover, as a share of all of it.
