@@ -4,7 +4,10 @@
 //! reply is taken from the stack as it is. The client's own `create_stream` would read it in a detached
 //! task with an unbounded queue, and write every event it can't read, answers included, to the log.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_openai::{
     config::Config,
@@ -90,11 +93,13 @@ impl OpenAiModel {
                 request.max_tokens = Some(self.max_tokens);
             }
         }
-        serde_json::to_vec(&request).map(Bytes::from).map_err(|error| {
+        // Boxed to its exact size: it waits beside thousands of others until it is sent.
+        serde_json::to_vec(&request).map(|body| body.into_boxed_slice().into()).map_err(|error| {
             Failure::new(Code::Unknown, "the request to the provider could not be written").with_source(error)
         })
     }
 
+    /// The request, to be sent once: while the provider thinks, nobody keeps a copy of it for another try.
     fn request(&self, body: Bytes) -> HttpRequestFactory {
         let request = self
             .http
@@ -103,9 +108,12 @@ impl OpenAiModel {
             .headers(self.endpoint.headers())
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "text/event-stream")
-            .body(body);
+            // Wrapped, it can't be cloned, so that the HTTP client does not keep it for a redirect either.
+            .body(reqwest::Body::wrap(reqwest::Body::from(body)));
+        let once = Mutex::new(Some(request));
         HttpRequestFactory::new(move || {
-            let request = request.try_clone().ok_or_else(|| OpenAIError::InvalidArgument("not repeatable".into()));
+            let request = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let request = request.ok_or_else(|| OpenAIError::InvalidArgument("not repeatable".into()));
             async move { Ok(request?.build()?) }
         })
     }
@@ -132,8 +140,11 @@ impl AnswerModel for OpenAiModel {
             max_completion_tokens: self.dialect.max_completion_tokens(),
         };
         let limits = Limits { began: Instant::now(), first_token: self.first_token, idle: self.idle, call: self.call };
-        let factory = self.request(self.body(&request.messages, sent)?);
-        let prompt: Arc<[Message]> = request.messages.into();
+        let AnswerRequest { question, passages, messages } = request;
+        // The prompt holds them both, and the answer may be long in coming.
+        drop((question, passages));
+        let factory = self.request(self.body(&messages, sent)?);
+        let prompt: Arc<[Message]> = messages.into();
         let clean = move |failure| without_echo(failure, prompt.iter().map(|message| message.content.as_str()));
         let reply = self.stack.clone().oneshot(factory).await;
         let answer = reply.and_then(|reply| reading::answer(reply, limits, &self.name, self.endpoint.secret()));
