@@ -26,10 +26,12 @@ impl Processor {
         Self { store, ask, ingest }
     }
 
+    /// Each use case is boxed by itself: side by side in one future, a question, of which thousands wait at a
+    /// time, would take up as much memory as taking in a document.
     async fn run(&self, delivery: &Delivery) -> Result<Finish, Halt> {
         match delivery.kind {
-            Kind::Chat => self.ask.run(delivery).await,
-            Kind::Ingest => self.ingest.run(delivery).await,
+            Kind::Chat => Box::pin(self.ask.run(delivery)).await,
+            Kind::Ingest => Box::pin(self.ingest.run(delivery)).await,
             Kind::Replay => Err(Failure::new(Code::UndecodablePayload, "replay jobs are not run by workers").into()),
         }
     }

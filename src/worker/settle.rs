@@ -76,7 +76,8 @@ where
         let layer = self.layer.clone();
         Box::pin(async move {
             let outcome = outcome.await.map_err(|error| halt(error.into()));
-            layer.settle(&delivery, outcome).await;
+            // Boxed: room for it is needed at the end only, and thousands wait for theirs.
+            Box::pin(layer.settle(&delivery, outcome)).await;
             drop(slot);
             Ok(())
         })
