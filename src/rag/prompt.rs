@@ -34,6 +34,8 @@ pub fn build(question: &str, turns: &[Turn], passages: &[Passage]) -> Vec<Messag
         content += &format!("\n{}\n\n", passage.text.trim());
     }
     content += &format!("Question: {}", question.trim());
+    // Kept for as long as the provider takes: without the room it grew into.
+    content.shrink_to_fit();
     messages.push(Message { role: Role::User, content });
     messages
 }

@@ -209,6 +209,7 @@ fn pack(passages: Vec<Passage>, top_k: usize, budget: usize) -> Vec<Passage> {
         left = left.saturating_sub(cost);
         packed.push(passage);
     }
+    packed.shrink_to_fit();
     packed
 }
 
