@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::support::process::{Up, ragq};
+use crate::support::process::{Up, ragq, signal};
 
 const HANDBOOK: &str = "# Coffee machine\n\nThe coffee machine is descaled every second Friday by the office team.\n\n\
 # Parking\n\nVisitors park on level three; the barrier opens with the code on their invitation.\n";
@@ -40,8 +40,7 @@ async fn documents_in_a_question_and_a_cited_answer_in_one_command() {
         }
     }
     assert!(child.try_wait().unwrap().is_none(), "it stays up");
-    let pid = child.id().unwrap().to_string();
-    assert!(tokio::process::Command::new("kill").args(["-s", "INT", &pid]).status().await.unwrap().success());
+    signal(child.id().unwrap(), "INT");
     let drained = tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     let output = child.wait_with_output().await.unwrap();
     drained.await.unwrap();

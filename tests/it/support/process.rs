@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -19,6 +20,17 @@ pub fn ragq() -> Command {
     let mut command = Command::new(RAGQ);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).kill_on_drop(true);
     command
+}
+
+/// Sends a process `INT` or `TERM`; without the `kill` program, which a small system may lack.
+pub fn signal(process: u32, name: &str) {
+    let signal = match name {
+        "INT" => Signal::INT,
+        "TERM" => Signal::TERM,
+        other => panic!("no such signal here: {other}"),
+    };
+    let process = Pid::from_raw(process.cast_signed()).expect("a process has a number");
+    kill_process(process, signal).expect("it is running");
 }
 
 /// A running `ragq up`.
@@ -83,15 +95,13 @@ impl Up {
     }
 
     /// Sends it a signal by name, such as `INT`.
-    pub async fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("it is running").to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status().await.expect("kill runs");
-        assert!(sent.success());
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id().expect("it is running"), name);
     }
 
     /// Tells it to stop and waits for its end.
     pub async fn stop(mut self) -> std::process::ExitStatus {
-        self.signal("TERM").await;
+        self.signal("TERM");
         tokio::time::timeout(Duration::from_mins(1), self.child.wait())
             .await
             .expect("it ends")
