@@ -30,16 +30,19 @@ fn plain(text: &str, also: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
 }
 
-/// Whether the text holds anything but white space and control characters.
+/// Whether the text holds anything but white space and control characters; a byte order mark is white space
+/// here, as it is in the patterns of JSON Schema.
 pub fn says_something(text: &str) -> bool {
-    text.chars().any(|c| !c.is_whitespace() && !c.is_control())
+    text.chars().any(|c| !c.is_whitespace() && !c.is_control() && c != '\u{feff}')
 }
 
 /// A document's id.
+/// Not of dots alone: clients take `..` out of a path before they send it, so that nobody could read or
+/// delete the document.
 pub const DOCUMENT_ID: Text = Text {
     max_chars: 200,
-    fits: |text| plain(text, "._:-"),
-    rule: "must be 1 to 200 characters of A-Z, a-z, 0-9, '.', '_', ':' and '-'",
+    fits: |text| plain(text, "._:-") && text.chars().any(|c| c != '.'),
+    rule: "must be 1 to 200 characters of A-Z, a-z, 0-9, '.', '_', ':' and '-', not only dots",
 };
 
 /// A collection's name.
@@ -278,6 +281,17 @@ mod tests {
         let mut fields = Fields::of_query(pairs(&[("n", "5"), ("n", "6")]));
         fields.integer("n", 1..=9);
         assert_eq!(errors(fields), ["n is given more than once"]);
+    }
+
+    #[test]
+    fn what_looks_like_nothing_says_nothing_and_dots_alone_name_no_document() {
+        for nothing in ["", " \n", "\u{85}\0", "\u{feff}", "\u{a0}\u{3000}"] {
+            assert!(!says_something(nothing), "{nothing:?}");
+        }
+        assert!(says_something("\u{feff}a"));
+        for (id, good) in [(".", false), ("..", false), ("....", false), (".a", true), ("a..", true), (":", true)] {
+            assert_eq!((DOCUMENT_ID.fits)(id), good, "{id}");
+        }
     }
 
     #[test]

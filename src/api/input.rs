@@ -5,6 +5,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
 };
 use http::{HeaderMap, header, request::Parts};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{
@@ -59,9 +60,12 @@ pub struct Params(pub Fields);
 impl FromRequestParts<ApiState> for Params {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::new(ProblemCode::MalformedRequest, "the query string can't be decoded"))?;
+        let malformed =
+            || Problem::new(ProblemCode::MalformedRequest, "the query string is not UTF-8, percent-encoded");
+        // The extractor would put replacement characters for what it can't decode: another question, silently.
+        percent_decode_str(parts.uri.query().unwrap_or_default()).decode_utf8().map_err(|_| malformed())?;
+        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Query(pairs) = query.map_err(|_| malformed())?;
         Ok(Self(Fields::of_query(pairs)))
     }
 }

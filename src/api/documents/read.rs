@@ -81,7 +81,7 @@ pub async fn list_documents(
 /// Read a document's record
 #[utoipa::path(
     get, path = "/documents/{id}", tag = "documents", operation_id = "get_document",
-    params(("id" = String, Path, pattern = "^[A-Za-z0-9._:-]{1,200}$", description = "The document's id")),
+    params(("id" = String, Path, min_length = 1, max_length = 200, pattern = "^[.]*[A-Za-z0-9_:-][A-Za-z0-9._:-]*$", description = "The document's id")),
     responses(
         (status = 200, description = "The document", body = DocumentRecord),
         (status = 404, description = "No such document of the caller"),
@@ -103,7 +103,7 @@ pub async fn get_document(
 /// The spans of chunks and citations point into it.
 #[utoipa::path(
     get, path = "/documents/{id}/text", tag = "documents", operation_id = "get_document_text",
-    params(("id" = String, Path, pattern = "^[A-Za-z0-9._:-]{1,200}$", description = "The document's id")),
+    params(("id" = String, Path, min_length = 1, max_length = 200, pattern = "^[.]*[A-Za-z0-9_:-][A-Za-z0-9._:-]*$", description = "The document's id")),
     responses(
         (status = 200, description = "The text", body = String, content_type = "text/plain; charset=utf-8"),
         (status = 404, description = "No such document of the caller, or not ingested yet"),
@@ -143,7 +143,7 @@ fn chunk_cursor(fields: &mut Fields, cursor: Option<&str>) -> Option<(u64, u32)>
 #[utoipa::path(
     get, path = "/documents/{id}/chunks", tag = "documents", operation_id = "get_document_chunks",
     params(
-        ("id" = String, Path, pattern = "^[A-Za-z0-9._:-]{1,200}$", description = "The document's id"),
+        ("id" = String, Path, min_length = 1, max_length = 200, pattern = "^[.]*[A-Za-z0-9_:-][A-Za-z0-9._:-]*$", description = "The document's id"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 500, description = "Most items; 50 if not said"),
         ("cursor" = Option<String>, Query, description = "The next_cursor of the page before"),
     ),

@@ -58,7 +58,7 @@ pub struct DocumentRequest {
     collection: Option<String>,
     /// Its id; if not said, made from the collection and the source (or else the title), so that the same
     /// source is the same document.
-    #[schema(nullable, min_length = 1, max_length = 200, pattern = "^[A-Za-z0-9._:-]{1,200}$")]
+    #[schema(nullable, min_length = 1, max_length = 200, pattern = "^[.]*[A-Za-z0-9_:-][A-Za-z0-9._:-]*$")]
     document_id: Option<String>,
 }
 
@@ -242,7 +242,7 @@ pub enum DocumentsAccepted {
 /// A deletion is a version like any other: it goes through the queue, and a newer submission undoes it.
 #[utoipa::path(
     delete, path = "/documents/{id}", tag = "documents", operation_id = "delete_document",
-    params(("id" = String, Path, pattern = "^[A-Za-z0-9._:-]{1,200}$", description = "The document's id")),
+    params(("id" = String, Path, min_length = 1, max_length = 200, pattern = "^[.]*[A-Za-z0-9_:-][A-Za-z0-9._:-]*$", description = "The document's id")),
     responses(
         (status = 202, description = "The deletion is stored", body = DocumentAccepted),
         (status = 404, description = "No such document of the caller"),

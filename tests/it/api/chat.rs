@@ -47,6 +47,17 @@ async fn the_older_form_takes_the_same_fields_from_the_query_string() {
 }
 
 #[tokio::test]
+async fn a_query_string_that_is_no_utf_8_is_refused_not_mended() {
+    let app = App::start().await;
+    for path in ["/chat?query=caf%E9", "/chat?query=%ED%A0%80", "/documents?collection=%FF", "/chat?%C3=x&query=a"] {
+        let request = if path.starts_with("/chat") { app.post(path) } else { app.get(path) };
+        problem(request.send().await.unwrap(), 400, "malformed_request").await;
+    }
+    expect(app.post("/chat?query=caf%C3%A9+%25+100%").send().await.unwrap(), 202).await;
+    assert_eq!(app.fetch(Kind::Chat).await.payload["query"], "café % 100%");
+}
+
+#[tokio::test]
 async fn fields_in_body_and_query_string_together_are_refused() {
     let app = App::start().await;
     let answer = app.post("/chat?query=a").json(&json!({ "query": "b" })).send().await.unwrap();

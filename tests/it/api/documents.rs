@@ -43,6 +43,19 @@ async fn a_text_becomes_a_job_and_its_bytes_travel_beside_the_payload() {
 }
 
 #[tokio::test]
+async fn an_id_that_no_client_could_put_into_a_path_is_refused() {
+    let app = App::start().await;
+    for id in [".", "..", "...", "", "a/b", "a b", "é"] {
+        let document = json!({ "title": "t", "text": "x", "document_id": id });
+        let refused = app.post("/documents").json(&document).send().await.unwrap();
+        assert_eq!(fields(&problem(refused, 422, "validation_failed").await), ["document_id"], "{id}");
+    }
+    let longest = format!("..{}", "-".repeat(198));
+    put(&app, json!({ "title": "t", "text": "x", "document_id": longest })).await;
+    assert_eq!(get(&app, &format!("/documents/{longest}")).await["document_id"], longest.as_str());
+}
+
+#[tokio::test]
 async fn the_same_source_is_the_same_document_in_its_collection() {
     let app = App::start().await;
     let id = |title: &str, source: Option<&str>, collection: &str| {
