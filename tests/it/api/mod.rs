@@ -7,6 +7,7 @@ mod chat;
 mod contract;
 mod documents;
 mod events;
+mod fuzz;
 mod harness;
 mod http;
 mod jobs;
