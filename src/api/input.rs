@@ -4,7 +4,7 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
 };
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -75,8 +75,13 @@ pub fn too_large(limit: u64) -> Problem {
     Problem::new(ProblemCode::BodyTooLarge, format!("a body may have {limit} bytes"))
 }
 
-/// Refuses a body that says itself that it is over the limit, before any of it is read.
-pub fn check_length(headers: &HeaderMap, state: &ApiState) -> Result<()> {
+/// Refuses a body that says itself that it can't be taken, before any of it is read: it is over the limit, or
+/// compressed, which would be taken for damaged.
+pub fn check_head(headers: &HeaderMap, state: &ApiState) -> Result<()> {
+    let plain = |value: &HeaderValue| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(plain) {
+        return Err(Problem::new(ProblemCode::UnsupportedMediaType, "send the body without Content-Encoding"));
+    }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let limit = state.api.max_body_bytes;
     if length.is_some_and(|length| length > limit) { Err(too_large(limit)) } else { Ok(()) }
@@ -91,7 +96,7 @@ pub struct Body {
 impl FromRequest<ApiState> for Body {
     type Rejection = Problem;
     async fn from_request(request: Request, state: &ApiState) -> Result<Self> {
-        check_length(request.headers(), state)?;
+        check_head(request.headers(), state)?;
         let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| {
             let text = value.to_str().unwrap_or_default();
             text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()

@@ -3,9 +3,11 @@
 //! It speaks to the ports only. Input is read by [`fields`] and [`input`], errors are [`problem`]s, what
 //! surrounds every request is in [`request`]. Nothing here spawns a task: a stream lives in its response.
 
+use std::time::Duration;
+
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -31,6 +33,9 @@ mod unread;
 pub use auth::{ApiKeys, Token};
 pub use health::{Degraded, HealthSource, NothingWatched};
 pub use state::{ApiParts, ApiState, Setup};
+
+/// How long a body may stop coming before it is given up: callers that send nothing more hold a connection.
+const BODY_SILENT: Duration = Duration::from_secs(30);
 
 fn described() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(openapi::Document::openapi())
@@ -64,6 +69,7 @@ pub fn router(state: ApiState) -> Router {
         .layer(middleware::from_fn_with_state(state.clone(), request::around))
         .layer(middleware::from_fn_with_state(state.clone(), unread::discard))
         .layer(CatchPanicLayer::custom(request::panicked))
+        .layer(RequestBodyTimeoutLayer::new(BODY_SILENT))
         .layer(DefaultBodyLimit::max(limit))
         .layer(Extension(served));
     router.fallback(request::no_route).method_not_allowed_fallback(request::no_method).layer(layers).with_state(state)

@@ -95,7 +95,7 @@ fn expected(path: &str, operation: &Map<String, Value>) -> Vec<(u16, &'static st
     }
     if operation.contains_key("requestBody") {
         list.push((413, "The body is over the limit"));
-        list.push((415, "The body is of another type"));
+        list.push((415, "The body is of another type, or compressed"));
         list.push((400, "The body, the path or the query string can't be read"));
     } else if path.contains('{') || path == "/job-status" {
         list.push((400, "The id is malformed, or the path or the query string can't be read"));

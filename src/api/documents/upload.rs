@@ -7,11 +7,12 @@ use axum::extract::{
     FromRequest, Multipart, Request,
     multipart::{Field, MultipartError},
 };
-use http::StatusCode;
+use http::{StatusCode, header};
+use percent_encoding::percent_decode_str;
 
 use super::super::{
     fields::{COLLECTION, Fields, TITLE},
-    input::{check_length, too_large},
+    input::{check_head, too_large},
     problem::{Problem, ProblemCode, Result},
     state::ApiState,
 };
@@ -53,28 +54,66 @@ async fn bytes(mut field: Field<'_>, state: &ApiState) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What a part says of a file.
+#[derive(Debug, PartialEq, Eq)]
+enum Named {
+    /// It is none.
+    No,
+    /// The file's name.
+    Yes(String),
+    /// It is one, but its name can't be read.
+    Unreadable,
+}
+
+/// The name in `filename*` (RFC 8187), which some clients send for names beyond ASCII, some of them alone; it
+/// wins over `filename`, which then is a makeshift.
+fn extended_name(disposition: &str) -> Option<String> {
+    let mut quoted = false;
+    let mut parts = disposition.split(|c| {
+        quoted ^= c == '"';
+        c == ';' && !quoted
+    });
+    let value = parts.find_map(|part| part.trim().strip_prefix("filename*="))?;
+    let (charset, rest) = value.split_once('\'')?;
+    let (_language, encoded) = rest.split_once('\'')?;
+    let name = percent_decode_str(encoded).decode_utf8().ok()?;
+    charset.eq_ignore_ascii_case("utf-8").then(|| name.into_owned())
+}
+
+fn named(field: &Field<'_>) -> Named {
+    let Some(disposition) = field.headers().get(header::CONTENT_DISPOSITION) else { return Named::No };
+    let Ok(text) = str::from_utf8(disposition.as_bytes()) else { return Named::Unreadable };
+    match extended_name(text).or_else(|| field.file_name().map(str::to_owned)) {
+        Some(name) => Named::Yes(name),
+        None => Named::No,
+    }
+}
+
 /// Reads a multipart body.
 pub async fn read(request: Request, state: &ApiState) -> Result<Upload> {
-    check_length(request.headers(), state)?;
+    check_head(request.headers(), state)?;
     let mut multipart = Multipart::from_request(request, state).await.map_err(|_| {
         Problem::new(ProblemCode::InvalidMultipart, "the content type multipart/form-data names no valid boundary")
     })?;
-    let (mut files, mut texts, mut parts) = (Vec::new(), Vec::new(), 0);
+    let (mut files, mut texts, mut unreadable, mut parts) = (Vec::new(), Vec::new(), 0, 0);
     while let Some(field) = multipart.next_field().await.map_err(|error| broken(&error, state))? {
         parts += 1;
         if parts > MAX_PARTS {
             return Err(Problem::field("body", format!("may have {MAX_PARTS} parts")));
         }
-        let (name, file) = (field.name().unwrap_or_default().to_owned(), field.file_name().map(str::to_owned));
+        let (name, file) = (field.name().unwrap_or_default().to_owned(), named(&field));
         let bytes = bytes(field, state).await?;
         match file {
-            Some(name) => files.push(File { name, bytes }),
-            None => texts.push((name, String::from_utf8_lossy(&bytes).into_owned())),
+            Named::Yes(name) => files.push(File { name, bytes }),
+            Named::Unreadable => unreadable += 1,
+            Named::No => texts.push((name, String::from_utf8_lossy(&bytes).into_owned())),
         }
     }
     let mut fields = Fields::of_query(texts);
     let collection = fields.text("collection", COLLECTION).map(Collection::from).unwrap_or_default();
-    if files.is_empty() {
+    if unreadable > 0 {
+        fields.fail("filename", "must be UTF-8");
+    } else if files.is_empty() {
         fields.fail("file", "is required: send at least one part with a filename");
     }
     for file in &files {
@@ -84,4 +123,26 @@ pub async fn read(request: Request, state: &ApiState) -> Result<Upload> {
     }
     fields.finish()?;
     Ok(Upload { collection, files })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extended_name_is_found_only_where_it_stands_as_one() {
+        let name = |rest: &str| extended_name(&format!("form-data; name=\"file\"{rest}"));
+        assert_eq!(name("; filename*=UTF-8''caf%C3%A9%3B.md").as_deref(), Some("café;.md"));
+        assert_eq!(name("; filename=\"x.md\"; filename*=utf-8'de'a.md").as_deref(), Some("a.md"));
+        for none in [
+            "",
+            "; filename=\"a.md\"",
+            "; filename=\"; filename*=UTF-8''a.md\"",
+            "; filename*=iso-8859-1''caf%E9.md",
+            "; filename*=UTF-8''caf%E9.md",
+            "; filename*=a.md",
+        ] {
+            assert_eq!(name(none), None, "{none}");
+        }
+    }
 }

@@ -46,6 +46,8 @@ pub struct App {
     pub index: Arc<EmbeddedIndex>,
     pub drain: CancellationToken,
     pub worker: WorkerId,
+    /// What is served, to be asked without a network between.
+    pub router: axum::Router,
     _server: JoinSet<()>,
     _dir: TempDir,
 }
@@ -94,10 +96,12 @@ impl App {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mut server = JoinSet::new();
-        server.spawn(async move { axum::serve(listener, router(state)).await.unwrap() });
+        let router = router(state);
+        let to_serve = router.clone();
+        server.spawn(async move { axum::serve(listener, to_serve).await.unwrap() });
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
         let worker = WorkerId::boot("test");
-        Self { url, client, store, index, drain, worker, _server: server, _dir: dir }
+        Self { url, client, store, index, drain, worker, router, _server: server, _dir: dir }
     }
 
     pub fn get(&self, path: &str) -> RequestBuilder {

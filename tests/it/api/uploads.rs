@@ -73,6 +73,25 @@ async fn unknown_parts_wrong_names_and_missing_files_are_named_together() {
     assert_eq!(fields(&refused), ["filename"]);
 }
 
+/// Sends one file whose part has this in its head after the part's name.
+async fn with_head(app: &App, rest: &[u8]) -> reqwest::Response {
+    let head =
+        [b"--b\r\nContent-Disposition: form-data; name=\"file\"; ", rest, b"\r\n\r\nhello\r\n--b--\r\n"].concat();
+    app.post("/documents").header("content-type", "multipart/form-data; boundary=b").body(head).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn names_beyond_ascii_are_read_in_either_form_and_refused_in_none() {
+    let app = App::start().await;
+    let name = async |rest: &str| expect(with_head(&app, rest.as_bytes()).await, 202).await["items"][0]["name"].clone();
+    assert_eq!(name("filename=\"caf\u{e9}.md\"").await, "caf\u{e9}.md");
+    assert_eq!(name("filename*=utf-8''caf%C3%A9.md").await, "caf\u{e9}.md");
+    assert_eq!(name("filename=\"caf_.md\"; filename*=UTF-8''caf%C3%A9.md").await, "caf\u{e9}.md");
+    let refused = problem(with_head(&app, b"filename=\"caf\xe9.md\"").await, 422, "validation_failed").await;
+    assert_eq!(fields(&refused), ["filename"]);
+    assert_eq!(refused["errors"][0]["message"], "must be UTF-8");
+}
+
 #[tokio::test]
 async fn a_broken_or_oversized_upload_leaves_nothing_behind() {
     let app = App::with(|options| options.api.max_body_bytes = 2_000).await;
