@@ -1,0 +1,151 @@
+//! One connection that all callers share, and the order in which it is opened again.
+//!
+//! Who finds it gone opens it while the others wait; a failed opening is the failure of all who waited. Between
+//! openings lies the project's backoff, one for all callers: a thousand of them do not knock a thousand times.
+//!
+//! A connection that is given up is only no longer handed out. Calls under way on it keep it open and still get
+//! their replies, each its own: replies come in the order of the calls, and the client library counts those
+//! that nobody waits for any more.
+
+use std::{
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::aio::MultiplexedConnection;
+use tokio::time::{Instant, sleep_until};
+
+use super::faults::Trouble;
+use crate::resilience::backoff::Backoff;
+
+/// Short at first: most reconnects succeed at once. The cap is well below the usual patience of a caller.
+pub(super) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+
+/// A connection on loan.
+#[derive(Clone)]
+pub(super) struct Held<S> {
+    /// The connection.
+    pub connection: MultiplexedConnection,
+    /// What was found out about its server when it was opened.
+    pub server: S,
+    number: u64,
+}
+
+/// The shared connection; `S` is what there is to know about its server.
+pub(super) struct Lane<S> {
+    name: &'static str,
+    held: RwLock<Option<Held<S>>>,
+    turn: tokio::sync::Mutex<()>,
+    openings: AtomicU64,
+    opened: AtomicU64,
+    schedule: Mutex<Schedule>,
+}
+
+/// When the next opening may be tried, and why the last one failed.
+#[derive(Default)]
+struct Schedule {
+    failures: u32,
+    not_before: Option<Instant>,
+    last: Option<Trouble>,
+}
+
+impl Schedule {
+    fn failed(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(Instant::now() + BACKOFF.wait(self.failures));
+    }
+}
+
+impl<S: Clone> Lane<S> {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            held: RwLock::default(),
+            turn: tokio::sync::Mutex::default(),
+            openings: AtomicU64::default(),
+            opened: AtomicU64::default(),
+            schedule: Mutex::default(),
+        }
+    }
+
+    /// The connection, opened by `open` if there is none.
+    pub(super) async fn get(
+        &self,
+        open: impl AsyncFnOnce() -> Result<(MultiplexedConnection, S), Trouble>,
+    ) -> Result<Held<S>, Trouble> {
+        if let Some(held) = self.held() {
+            return Ok(held);
+        }
+        let seen = self.openings.load(Ordering::Acquire);
+        let _turn = self.turn.lock().await;
+        if let Some(held) = self.held() {
+            return Ok(held);
+        }
+        if self.openings.load(Ordering::Acquire) != seen
+            && let Some(trouble) = self.schedule().last.clone()
+        {
+            return Err(trouble);
+        }
+        let not_before = self.schedule().not_before;
+        if let Some(not_before) = not_before {
+            sleep_until(not_before).await;
+        }
+        let opened = open().await;
+        self.openings.fetch_add(1, Ordering::Release);
+        match opened {
+            Ok((connection, server)) => {
+                let number = self.opened.fetch_add(1, Ordering::AcqRel) + 1;
+                if number > 1 {
+                    tracing::info!(redis.connection = self.name, redis.openings = number, "redis connected again");
+                }
+                self.schedule().last = None;
+                let held = Held { connection, server, number };
+                *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held.clone());
+                Ok(held)
+            }
+            Err(trouble) => {
+                let mut schedule = self.schedule();
+                if schedule.last.is_none() {
+                    tracing::warn!(redis.connection = self.name, reason = trouble.text, "redis can't be connected to");
+                }
+                schedule.failed();
+                schedule.last = Some(trouble.clone());
+                Err(trouble)
+            }
+        }
+    }
+
+    /// The connection served a caller ill: nobody gets it any more.
+    pub(super) fn give_up(&self, held: &Held<S>, trouble: &Trouble) {
+        let mut current = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|current| current.number == held.number) {
+            *current = None;
+            self.schedule().failed();
+            tracing::warn!(redis.connection = self.name, reason = trouble.text, "redis connection given up");
+        }
+    }
+
+    /// The connection served a caller well: the next fault is again the first.
+    pub(super) fn did_well(&self) {
+        let mut schedule = self.schedule();
+        if schedule.failures > 0 {
+            *schedule = Schedule::default();
+        }
+    }
+
+    /// How often it was opened again.
+    pub(super) fn reopenings(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    fn held(&self) -> Option<Held<S>> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn schedule(&self) -> std::sync::MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
