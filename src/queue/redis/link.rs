@@ -11,7 +11,7 @@ use redis::{
     Cmd, FromRedisValue, Pipeline, Value,
     aio::{MultiplexedConnection, PubSub},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::{
     address::Address,
@@ -136,7 +136,7 @@ impl From<Trouble> for LinkError {
             Fault::Undone | Fault::Unclear | Fault::Unloaded => Self::Unreachable(text),
             Fault::Full => Self::Full(text),
             Fault::Disk => Self::Disk(text),
-            Fault::Denied => Self::Denied(text),
+            Fault::Locked | Fault::Denied => Self::Denied(text),
             Fault::Unsafe => Self::Unsafe(text),
             Fault::Broken => Self::Broken(text),
         }
@@ -158,10 +158,9 @@ struct Inner {
     mode: Mode,
     key: String,
     patience: Duration,
-    proof: Proof,
     allow_unsafe: bool,
-    shared: Lane<()>,
-    durable: Lane<Asked>,
+    shared: Lane,
+    durable: Lane,
     /// Confirmed calls hold up their connection: one at a time, so that none times out behind another.
     confirming: tokio::sync::Mutex<()>,
 }
@@ -194,10 +193,9 @@ impl Link {
             mode: options.mode,
             key: options.key,
             patience: options.patience,
-            proof,
             allow_unsafe: options.allow_unsafe,
-            shared: Lane::new("shared"),
-            durable: Lane::new("durable"),
+            shared: Lane::new("shared", Proof::default()),
+            durable: Lane::new("durable", proof),
             confirming: tokio::sync::Mutex::default(),
         })))
     }
@@ -205,17 +203,13 @@ impl Link {
     /// Judges whether the server keeps jobs safe, for the start of a process: an unsafe one is an error (or a
     /// warning where that is allowed), one that does not tell is a warning.
     pub async fn check(&self) -> Result<Vec<Warning>, LinkError> {
-        let inner = &*self.0;
-        let demands =
-            Demands { mode: &inner.mode, min_replicas: inner.proof.replicas, allow_unsafe: inner.allow_unsafe };
-        inner
-            .persist(async || {
-                let mut connection = inner.connect(Some(inner.door.response_timeout())).await?;
-                let warnings = safety::check(&mut connection, demands).await?;
-                durability::how(inner.proof, &mut connection).await?;
-                Ok(warnings)
-            })
-            .await
+        let mut tries = self.0.tries();
+        loop {
+            match self.0.check().await {
+                Ok(warnings) => return Ok(warnings),
+                Err(trouble) => tries.wait_after(trouble).await?,
+            }
+        }
     }
 
     /// Runs a script with KEYS\[1\] = [`LinkOptions::key`] and what `arguments` writes as ARGV.
@@ -230,27 +224,35 @@ impl Link {
         arguments: impl Arguments,
     ) -> Result<T, LinkError> {
         let inner = &*self.0;
-        let reply = if confirm == Confirm::Durable && inner.proof.is_wanted() {
-            inner.run_durably(script, &arguments).await?
+        let reply = if confirm == Confirm::Durable && inner.durable.proof.is_wanted() {
+            let _turn = inner.confirming.lock().await;
+            inner.run(&inner.durable, script, &arguments).await?
         } else {
-            inner.run(script, &arguments).await?
+            inner.run(&inner.shared, script, &arguments).await?
         };
-        redis::from_redis_value(reply).map_err(|error| LinkError::Broken(format!("{error}")))
+        redis::from_redis_value(reply).map_err(|error| LinkError::Broken(error.to_string()))
     }
 
     /// A connection of one's own on which answers may take for ever, for a blocking pop.
     pub async fn dedicated(&self) -> Result<MultiplexedConnection, LinkError> {
-        self.0.persist(async || self.0.connect(None).await).await
+        let mut tries = self.0.tries();
+        loop {
+            match self.0.connect(None).await {
+                Ok(connection) => return Ok(connection),
+                Err(trouble) => tries.wait_after(trouble).await?,
+            }
+        }
     }
 
     /// A connection for subscriptions.
     pub async fn pubsub(&self) -> Result<PubSub, LinkError> {
-        let inner = &*self.0;
-        let open = async || {
-            let host = resolve::resolve(&inner.door, &inner.mode, &inner.key).await?;
-            inner.door.subscriber(&host).await
-        };
-        inner.persist(open).await
+        let mut tries = self.0.tries();
+        loop {
+            match self.0.subscriber().await {
+                Ok(connection) => return Ok(connection),
+                Err(trouble) => tries.wait_after(trouble).await?,
+            }
+        }
     }
 
     /// How often a connection that calls share was opened again.
@@ -270,125 +272,123 @@ fn contradiction(options: &LinkOptions, address: &Address) -> Option<&'static st
     }
 }
 
+/// The tries of one call, as long as patience lasts.
+struct Tries {
+    deadline: Instant,
+    failures: u32,
+}
+
+impl Tries {
+    /// Waits for the next try; fails if it can't help or would be too late.
+    async fn wait_after(&mut self, trouble: Trouble) -> Result<(), LinkError> {
+        self.failures += 1;
+        let next = Instant::now() + BACKOFF.wait(self.failures);
+        if !trouble.passes() || next > self.deadline {
+            return Err(trouble.into());
+        }
+        sleep_until(next).await;
+        Ok(())
+    }
+}
+
 impl Inner {
+    fn tries(&self) -> Tries {
+        Tries { deadline: Instant::now() + self.patience, failures: 0 }
+    }
+
     async fn connect(&self, answer_within: Option<Duration>) -> Result<MultiplexedConnection, Trouble> {
         let host = resolve::resolve(&self.door, &self.mode, &self.key).await?;
         self.door.open(&host, answer_within, SignIn::Yes).await
     }
 
-    /// Tries until it succeeds, can't succeed or patience is over.
-    async fn persist<T>(&self, attempt: impl AsyncFn() -> Result<T, Trouble>) -> Result<T, LinkError> {
-        let deadline = Instant::now() + self.patience;
-        let mut failures = 0;
-        loop {
-            let trouble = match attempt().await {
-                Ok(done) => return Ok(done),
-                Err(trouble) => trouble,
-            };
-            failures += 1;
-            let wait = BACKOFF.wait(failures);
-            if !trouble.passes() || Instant::now() + wait > deadline {
-                return Err(trouble.into());
-            }
-            sleep(wait).await;
-        }
+    async fn subscriber(&self) -> Result<PubSub, Trouble> {
+        let host = resolve::resolve(&self.door, &self.mode, &self.key).await?;
+        self.door.subscriber(&host).await
     }
 
-    async fn run(&self, script: &Script, arguments: &impl Arguments) -> Result<Value, LinkError> {
-        let answer_within = self.door.response_timeout();
-        let open = async || Ok((self.connect(Some(answer_within)).await?, ()));
-        let send = async |held: &mut Held<()>, again| {
-            let call = self.call(script, again, arguments);
-            let reply = held.connection.send_packed_command(&call).await?;
-            Ok(reply.extract_error()?)
-        };
-        self.go_on(script, &self.shared, open, send).await
+    async fn check(&self) -> Result<Vec<Warning>, Trouble> {
+        let proof = self.durable.proof;
+        let demands = Demands { mode: &self.mode, min_replicas: proof.replicas, allow_unsafe: self.allow_unsafe };
+        let mut connection = self.connect(Some(self.door.response_timeout())).await?;
+        let warnings = safety::check(&mut connection, demands).await?;
+        durability::how(proof, &mut connection).await?;
+        Ok(warnings)
     }
 
-    async fn run_durably(&self, script: &Script, arguments: &impl Arguments) -> Result<Value, LinkError> {
-        let _turn = self.confirming.lock().await;
-        let answer_within = self.door.response_timeout() + self.proof.longest();
-        let open = async || {
-            let mut connection = self.connect(Some(answer_within)).await?;
-            let asked = durability::how(self.proof, &mut connection).await?;
-            Ok((connection, asked))
-        };
-        let send = async |held: &mut Held<Asked>, again| {
-            let mut pipeline = Pipeline::new();
-            pipeline.add_command(self.call(script, again, arguments));
-            held.server.add_to(&mut pipeline, &self.key);
-            let mut replies = held.connection.send_packed_commands(&pipeline, 0, pipeline.len()).await?.into_iter();
-            let reply = replies.next().unwrap_or(Value::Nil).extract_error()?;
-            Ok((reply, held.server.judge(replies)?))
-        };
-        match self.go_on(script, &self.durable, open, send).await? {
-            (reply, None) => Ok(reply),
-            (_, Some(missing)) => Err(LinkError::Unconfirmed(missing)),
-        }
-    }
-
-    fn call(&self, script: &Script, again: bool, arguments: &impl Arguments) -> Cmd {
-        let mut call = redis::cmd("EVALSHA");
-        call.arg(script.get_hash()).arg(1).arg(&self.key);
-        arguments(again, &mut call);
-        call
+    async fn open(&self, proof: Proof) -> Result<(MultiplexedConnection, Asked), Trouble> {
+        let answer_within = self.door.response_timeout() + proof.longest();
+        let mut connection = self.connect(Some(answer_within)).await?;
+        let asked = durability::how(proof, &mut connection).await?;
+        Ok((connection, asked))
     }
 
     /// Sends until there is an answer, another try can't help or patience is over.
-    async fn go_on<S: Clone, R>(
-        &self,
-        script: &Script,
-        lane: &Lane<S>,
-        open: impl AsyncFn() -> Result<(MultiplexedConnection, S), Trouble>,
-        send: impl AsyncFn(&mut Held<S>, bool) -> Result<R, Trouble>,
-    ) -> Result<R, LinkError> {
+    async fn run(&self, lane: &Lane, script: &Script, arguments: &impl Arguments) -> Result<Value, LinkError> {
         let deadline = Instant::now() + self.patience;
         let mut again = false;
         let mut last = None;
-        while Instant::now() < deadline || last.is_none() {
-            let mut held = match timeout_at(deadline, lane.get(&open)).await {
-                Ok(Ok(held)) => held,
-                Ok(Err(trouble)) if trouble.passes() => {
-                    last = Some(trouble);
-                    continue;
-                }
-                Ok(Err(trouble)) => return Err(trouble.into()),
-                Err(_) => {
-                    last.get_or_insert_with(|| Trouble::late("connecting"));
-                    break;
-                }
+        while last.is_none() || Instant::now() < deadline {
+            let held = match lane.held() {
+                Some(held) => Ok(held),
+                None => match timeout_at(deadline, lane.opened(self.open(lane.proof))).await {
+                    Ok(opened) => opened,
+                    Err(_) => break,
+                },
             };
-            let trouble = match self.send_loaded(script, &mut held, again, &send).await {
-                Ok(reply) => {
-                    lane.did_well();
-                    return Ok(reply);
-                }
-                Err(trouble) => trouble,
+            let (held, trouble) = match held {
+                Ok(mut held) => match self.send(&mut held, script, again, arguments).await {
+                    Ok((reply, missing)) => {
+                        lane.did_well();
+                        return missing.map_or(Ok(reply), |missing| Err(LinkError::Unconfirmed(missing)));
+                    }
+                    Err(trouble) => (Some(held), trouble),
+                },
+                Err(trouble) => (None, trouble),
             };
             if !trouble.passes() {
                 return Err(trouble.into());
             }
-            again |= trouble.fault == Fault::Unclear;
-            lane.give_up(&held, &trouble);
+            if let Some(held) = held {
+                again |= trouble.fault == Fault::Unclear;
+                lane.give_up(&held, &trouble);
+            }
             last = Some(trouble);
         }
-        Err(last.unwrap_or_else(|| Trouble::late("the call")).into())
+        Err(last.unwrap_or_else(|| Trouble::late("connecting")).into())
     }
 
     /// Sends; a server that does not have the script (any more) is given it first.
-    async fn send_loaded<S, R>(
+    async fn send(
         &self,
+        held: &mut Held,
         script: &Script,
-        held: &mut Held<S>,
         again: bool,
-        send: impl AsyncFn(&mut Held<S>, bool) -> Result<R, Trouble>,
-    ) -> Result<R, Trouble> {
-        match send(held, again).await {
+        arguments: &impl Arguments,
+    ) -> Result<(Value, Option<String>), Trouble> {
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(script.get_hash()).arg(1).arg(&self.key);
+        arguments(again, &mut call);
+        match self.send_once(held, &call).await {
             Err(trouble) if trouble.fault == Fault::Unloaded => {
                 script.load_async(&mut held.connection).await?;
-                send(held, again).await
+                self.send_once(held, &call).await
             }
             sent => sent,
         }
+    }
+
+    /// The script's reply, and what is missing for a confirmation.
+    async fn send_once(&self, held: &mut Held, call: &Cmd) -> Result<(Value, Option<String>), Trouble> {
+        if !held.asked.anything() {
+            let reply = held.connection.send_packed_command(call).await?;
+            return Ok((reply.extract_error()?, None));
+        }
+        let mut pipeline = Pipeline::new();
+        pipeline.add_command(call.clone());
+        held.asked.add_to(&mut pipeline, &self.key);
+        let replies = held.connection.send_packed_commands(&pipeline, 0, pipeline.len()).await?;
+        let mut replies = replies.into_iter();
+        let reply = replies.next().unwrap_or(Value::Nil).extract_error()?;
+        Ok((reply, held.asked.judge(replies)?))
     }
 }

@@ -16,21 +16,45 @@ use tokio::{
 pub struct Server {
     folder: TempDir,
     port: u16,
+    kind: Kind,
     settings: Vec<(String, String)>,
     child: Child,
+}
+
+/// What a server is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Data,
+    Sentinel,
+    Node { bus: u16 },
 }
 
 impl Server {
     /// Starts one with these settings, as they would stand in `redis.conf`, and waits until it answers. It
     /// writes an append-only file unless told otherwise, and no snapshots.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_kind(settings, || Kind::Data).await
+    }
+
+    /// Starts a sentinel that watches nothing yet.
+    pub async fn start_sentinel(settings: &[(&str, &str)]) -> Self {
+        Self::start_kind(settings, || Kind::Sentinel).await
+    }
+
+    /// Starts a node of a Cluster that has no slots and knows no other node yet.
+    pub async fn start_node() -> Self {
+        let settings = [("cluster-enabled", "yes"), ("cluster-node-timeout", "2000")];
+        Self::start_kind(&settings, || Kind::Node { bus: free_port() }).await
+    }
+
+    async fn start_kind(settings: &[(&str, &str)], kind: impl Fn() -> Kind) -> Self {
         let mut folder = tempfile::tempdir().expect("a temporary folder can be made");
         let settings: Vec<_> = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         // The port is free when it is chosen, but nothing keeps it until the server has it.
         for _ in 0..10 {
-            let port = free_port();
-            let child = spawn(folder.path(), port, &settings);
-            let mut server = Self { folder, port, settings: settings.clone(), child };
+            let (port, kind) = (free_port(), kind());
+            let child = spawn(folder.path(), port, kind, &settings);
+            let mut server = Self { folder, port, kind, settings: settings.clone(), child };
             if server.answers().await {
                 return server;
             }
@@ -39,6 +63,14 @@ impl Server {
             folder = server.folder;
         }
         panic!("no port was free ten times in a row");
+    }
+
+    /// The port on which nodes of a Cluster talk to each other.
+    pub fn bus_port(&self) -> u16 {
+        match self.kind {
+            Kind::Node { bus } => bus,
+            Kind::Data | Kind::Sentinel => panic!("no node of a Cluster"),
+        }
     }
 
     /// Its port.
@@ -80,7 +112,7 @@ impl Server {
     /// The same without waiting: it may still be reading its data.
     pub async fn restart_loading(&mut self) {
         self.kill9().await;
-        self.child = spawn(self.folder.path(), self.port, &self.settings);
+        self.child = spawn(self.folder.path(), self.port, self.kind, &self.settings);
     }
 
     /// Makes a setting hold from the next start on.
@@ -132,12 +164,25 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-fn spawn(folder: &Path, port: u16, settings: &[(String, String)]) -> Child {
+fn spawn(folder: &Path, port: u16, kind: Kind, settings: &[(String, String)]) -> Child {
     let mut command = Command::new("redis-server");
-    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "yes"]);
-    command.args(["--logfile", "log", "--enable-debug-command", "yes", "--dir"]).arg(folder);
-    // A replica is served at once, not after five seconds in which others might want the same.
-    command.args(["--repl-diskless-sync-delay", "0"]);
+    if kind == Kind::Sentinel {
+        // It keeps in this file what it finds out.
+        let file = folder.join("sentinel.conf");
+        if !file.exists() {
+            std::fs::write(&file, "").expect("its folder can be written");
+        }
+        command.arg(file).arg("--sentinel");
+    }
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--logfile", "log", "--dir"]).arg(folder);
+    if kind != Kind::Sentinel {
+        command.args(["--save", "", "--appendonly", "yes", "--enable-debug-command", "yes"]);
+        // A replica is served at once, not after five seconds in which others might want the same.
+        command.args(["--repl-diskless-sync-delay", "0"]);
+    }
+    if let Kind::Node { bus } = kind {
+        command.args(["--cluster-port", &bus.to_string()]);
+    }
     for (name, value) in settings {
         command.arg(format!("--{name}")).args(value.split(' '));
     }

@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Pipeline, ProtocolVersion,
-    RedisConnectionInfo, TlsCertificates, Value,
+    RedisConnectionInfo, TlsCertificates,
     aio::{MultiplexedConnection, PubSub},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
@@ -132,17 +132,17 @@ impl Door {
         if database != 0 {
             greeting.cmd("SELECT").arg(database);
         }
-        let binding = greeting.len();
-        // Shown to whoever lists the server's clients. Servers before 7.2 don't know it.
+        // Shown to whoever lists the server's clients; servers before 7.2 don't know it, which is no matter.
         greeting.cmd("CLIENT").arg("SETINFO").arg("LIB-NAME").arg("ragq");
-        let count = greeting.len();
+        let needed = greeting.len() - 1;
         connection.set_response_timeout(self.response_timeout);
-        let replies = connection.send_packed_commands(&greeting, 0, count).await?;
-        for (number, reply) in replies.into_iter().take(binding).enumerate() {
-            if let Err(error) = Value::extract_error(reply) {
+        let replies = connection.send_packed_commands(&greeting, 0, greeting.len()).await?;
+        for (number, reply) in replies.into_iter().take(needed).enumerate() {
+            if let Err(error) = reply.extract_error() {
                 let mut trouble = Trouble::from(error);
+                // A password for a server that knows none.
                 if number == 0 && password.is_some() && trouble.fault == Fault::Broken {
-                    trouble.fault = Fault::Denied;
+                    trouble.fault = Fault::Locked;
                 }
                 return Err(trouble);
             }

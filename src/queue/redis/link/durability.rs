@@ -18,7 +18,7 @@ use super::{
 const KNOWS_WAITAOF: Version = Version(7, 2);
 
 /// Which confirmations are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Proof {
     /// That the server's own disk has it.
     pub fsync: bool,
@@ -40,7 +40,7 @@ impl Proof {
     }
 }
 
-/// What is asked of the server that a connection is to.
+/// What is asked of the server of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     waitaof: bool,
@@ -76,10 +76,15 @@ async fn require_sync_always(connection: &mut MultiplexedConnection) -> Result<(
 }
 
 impl Asked {
+    /// Whether anything is asked.
+    pub(super) fn anything(self) -> bool {
+        self.waitaof || self.replicas > 0
+    }
+
     /// Adds the questions to a pipeline that ends with the write in question.
     pub(super) fn add_to(self, pipeline: &mut Pipeline, key: &str) {
         let within = u64::try_from(self.within.as_millis()).unwrap_or(u64::MAX).max(1);
-        if self.waitaof || self.replicas > 0 {
+        if self.anything() {
             pipeline.cmd("SET").arg(format!("{key}:confirm")).arg("").arg("PX").arg(1);
         }
         if self.waitaof {
@@ -92,7 +97,7 @@ impl Asked {
 
     /// Judges the replies to them; what is missing, in words, if the write is not confirmed.
     pub(super) fn judge(self, mut replies: impl Iterator<Item = Value>) -> Result<Option<String>, Trouble> {
-        if self.waitaof || self.replicas > 0 {
+        if self.anything() {
             answer::<()>(replies.next())?;
         }
         if self.waitaof {

@@ -1,6 +1,6 @@
 //! What a failure of Redis means for the call that met it: the one place that knows error codes.
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, RedisError};
 
 /// What follows from a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,9 @@ pub(super) enum Fault {
     Full,
     /// The server can't write to its disk.
     Disk,
-    /// The server does not let us in or does not let us do this.
+    /// The server does not let us in.
+    Locked,
+    /// The server does not let us do this.
     Denied,
     /// The server is not as this store needs it.
     Unsafe,
@@ -44,27 +46,27 @@ impl Trouble {
     pub(super) fn passes(&self) -> bool {
         match self.fault {
             Fault::Undone | Fault::Unclear | Fault::Unloaded => true,
-            Fault::Full | Fault::Disk | Fault::Denied | Fault::Unsafe | Fault::Broken => false,
+            Fault::Full | Fault::Disk | Fault::Locked | Fault::Denied | Fault::Unsafe | Fault::Broken => false,
         }
     }
 }
 
 impl From<RedisError> for Trouble {
     fn from(error: RedisError) -> Self {
-        Self::new(classify(&error), describe(&error))
-    }
-}
-
-fn classify(error: &RedisError) -> Fault {
-    match error.kind() {
-        ErrorKind::Server(ServerErrorKind::NoScript) => Fault::Unloaded,
-        ErrorKind::Server(_) | ErrorKind::Extension => {
-            by_code(error.code().unwrap_or_default(), error.detail().unwrap_or_default())
+        // Of several commands sent together the first that failed.
+        if let Some(said) = error.clone().into_server_errors().as_deref().and_then(<[_]>::first) {
+            let (code, detail) = (said.1.code(), said.1.details().unwrap_or_default());
+            // An unknown command is repeated together with its arguments.
+            let shown = detail.split(", with args beginning with").next().unwrap_or_default();
+            return Self::new(by_code(code, detail), format!("{code} {shown}").trim_end());
         }
-        ErrorKind::AuthenticationFailed => Fault::Denied,
-        ErrorKind::UnexpectedReturnType | ErrorKind::InvalidClientConfig => Fault::Broken,
-        // Connections that break, time out or bring garbage; and whatever the library may add.
-        _ => Fault::Unclear,
+        let fault = match error.kind() {
+            ErrorKind::AuthenticationFailed => Fault::Locked,
+            ErrorKind::UnexpectedReturnType | ErrorKind::InvalidClientConfig => Fault::Broken,
+            // Connections that break, time out or bring garbage; and whatever the library may add.
+            _ => Fault::Unclear,
+        };
+        Self::new(fault, error.to_string())
     }
 }
 
@@ -78,7 +80,9 @@ fn by_code(code: &str, detail: &str) -> Fault {
         "UNBLOCKED" => Fault::Unclear,
         "OOM" => Fault::Full,
         "MISCONF" => Fault::Disk,
-        "NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED" => Fault::Denied,
+        "NOAUTH" | "WRONGPASS" | "DENIED" => Fault::Locked,
+        "NOPERM" => Fault::Denied,
+        "NOSCRIPT" => Fault::Unloaded,
         "ERR" if detail.contains("max number of clients") => Fault::Undone,
         // What 7.0 says where later versions say NOPERM.
         "ERR" if detail.contains("The user executing the script can't") => Fault::Denied,
@@ -86,15 +90,6 @@ fn by_code(code: &str, detail: &str) -> Fault {
         "ERR" if detail.contains("non local key") => Fault::Unclear,
         _ => Fault::Broken,
     }
-}
-
-/// The failure in words.
-fn describe(error: &RedisError) -> String {
-    let Some(code) = error.code() else { return error.to_string() };
-    let detail = error.detail().unwrap_or_default();
-    // An unknown command is repeated together with its arguments.
-    let detail = detail.split(", with args beginning with").next().unwrap_or_default();
-    format!("{code} {detail}").trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -128,19 +123,19 @@ mod tests {
             (Fault::Unloaded, "NOSCRIPT No matching script. Please use EVAL."),
             (Fault::Full, "OOM command not allowed when used memory > 'maxmemory'."),
             (Fault::Disk, "MISCONF Errors writing to the AOF file: No space left on device"),
-            (Fault::Denied, "NOAUTH Authentication required."),
-            (Fault::Denied, "WRONGPASS invalid username-password pair or user is disabled."),
+            (Fault::Locked, "NOAUTH Authentication required."),
+            (Fault::Locked, "WRONGPASS invalid username-password pair or user is disabled."),
             (Fault::Denied, "NOPERM User app has no permissions to run the 'evalsha' command"),
             (Fault::Denied, "NOPERM ACL failure in script: User app has no permissions to run the 'set' command"),
             (Fault::Denied, "ERR The user executing the script can't run this command or subcommand script: 2f1"),
-            (Fault::Denied, "DENIED Redis is running in protected mode"),
+            (Fault::Locked, "DENIED Redis is running in protected mode"),
             (Fault::Broken, "ERR value is not an integer or out of range"),
             (Fault::Broken, "WRONGTYPE Operation against a key holding the wrong kind of value"),
             (Fault::Broken, "CROSSSLOT Keys in request don't hash to the same slot"),
             (Fault::Broken, "SOMETHING new"),
         ];
         for (fault, line) in table {
-            assert_eq!(classify(&reply(line)), fault, "{line}");
+            assert_eq!(Trouble::from(reply(line)).fault, fault, "{line}");
         }
     }
 
@@ -152,9 +147,11 @@ mod tests {
         for kind in
             [BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidData, TimedOut, UnexpectedEof]
         {
-            assert_eq!(classify(&io::Error::from(kind).into()), Fault::Unclear, "{kind}");
+            let error = RedisError::from(io::Error::from(kind));
+            assert_eq!(Trouble::from(error).fault, Fault::Unclear, "{kind}");
         }
-        assert_eq!(classify(&redis::parse_redis_value(b"?\r\n").unwrap_err()), Fault::Unclear);
+        let garbage = redis::parse_redis_value(b"?\r\n").unwrap_err();
+        assert_eq!(Trouble::from(garbage).fault, Fault::Unclear);
     }
 
     #[test]

@@ -64,9 +64,13 @@ pub(super) async fn config(connection: &mut MultiplexedConnection, name: &str) -
             match trouble.fault {
                 // Forbidden, renamed or unknown there.
                 Fault::Denied | Fault::Broken => Ok(None),
-                Fault::Undone | Fault::Unclear | Fault::Unloaded | Fault::Full | Fault::Disk | Fault::Unsafe => {
-                    Err(trouble)
-                }
+                Fault::Undone
+                | Fault::Unclear
+                | Fault::Unloaded
+                | Fault::Full
+                | Fault::Disk
+                | Fault::Locked
+                | Fault::Unsafe => Err(trouble),
             }
         }
     }

@@ -18,7 +18,10 @@ use std::{
 use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep_until};
 
-use super::faults::Trouble;
+use super::{
+    durability::{Asked, Proof},
+    faults::Trouble,
+};
 use crate::resilience::backoff::Backoff;
 
 /// Short at first: most reconnects succeed at once. The cap is well below the usual patience of a caller.
@@ -26,18 +29,20 @@ pub(super) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Dura
 
 /// A connection on loan.
 #[derive(Clone)]
-pub(super) struct Held<S> {
+pub(super) struct Held {
     /// The connection.
     pub connection: MultiplexedConnection,
-    /// What was found out about its server when it was opened.
-    pub server: S,
+    /// What is asked of its server with every write.
+    pub asked: Asked,
     number: u64,
 }
 
-/// The shared connection; `S` is what there is to know about its server.
-pub(super) struct Lane<S> {
+/// The shared connection.
+pub(super) struct Lane {
     name: &'static str,
-    held: RwLock<Option<Held<S>>>,
+    /// Which confirmation its writes need.
+    pub proof: Proof,
+    held: RwLock<Option<Held>>,
     turn: tokio::sync::Mutex<()>,
     openings: AtomicU64,
     opened: AtomicU64,
@@ -59,10 +64,11 @@ impl Schedule {
     }
 }
 
-impl<S: Clone> Lane<S> {
-    pub(super) fn new(name: &'static str) -> Self {
+impl Lane {
+    pub(super) fn new(name: &'static str, proof: Proof) -> Self {
         Self {
             name,
+            proof,
             held: RwLock::default(),
             turn: tokio::sync::Mutex::default(),
             openings: AtomicU64::default(),
@@ -71,14 +77,11 @@ impl<S: Clone> Lane<S> {
         }
     }
 
-    /// The connection, opened by `open` if there is none.
-    pub(super) async fn get(
+    /// The connection, opened by `open` if there is still none.
+    pub(super) async fn opened(
         &self,
-        open: impl AsyncFnOnce() -> Result<(MultiplexedConnection, S), Trouble>,
-    ) -> Result<Held<S>, Trouble> {
-        if let Some(held) = self.held() {
-            return Ok(held);
-        }
+        open: impl Future<Output = Result<(MultiplexedConnection, Asked), Trouble>> + Send,
+    ) -> Result<Held, Trouble> {
         let seen = self.openings.load(Ordering::Acquire);
         let _turn = self.turn.lock().await;
         if let Some(held) = self.held() {
@@ -93,16 +96,16 @@ impl<S: Clone> Lane<S> {
         if let Some(not_before) = not_before {
             sleep_until(not_before).await;
         }
-        let opened = open().await;
+        let opened = open.await;
         self.openings.fetch_add(1, Ordering::Release);
         match opened {
-            Ok((connection, server)) => {
+            Ok((connection, asked)) => {
                 let number = self.opened.fetch_add(1, Ordering::AcqRel) + 1;
                 if number > 1 {
                     tracing::info!(redis.connection = self.name, redis.openings = number, "redis connected again");
                 }
                 self.schedule().last = None;
-                let held = Held { connection, server, number };
+                let held = Held { connection, asked, number };
                 *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held.clone());
                 Ok(held)
             }
@@ -119,7 +122,7 @@ impl<S: Clone> Lane<S> {
     }
 
     /// The connection served a caller ill: nobody gets it any more.
-    pub(super) fn give_up(&self, held: &Held<S>, trouble: &Trouble) {
+    pub(super) fn give_up(&self, held: &Held, trouble: &Trouble) {
         let mut current = self.held.write().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref().is_some_and(|current| current.number == held.number) {
             *current = None;
@@ -141,7 +144,8 @@ impl<S: Clone> Lane<S> {
         self.opened.load(Ordering::Relaxed).saturating_sub(1)
     }
 
-    fn held(&self) -> Option<Held<S>> {
+    /// The connection, if it is open.
+    pub(super) fn held(&self) -> Option<Held> {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

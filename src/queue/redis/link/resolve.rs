@@ -13,32 +13,21 @@ use super::{
 
 type Host = (String, u16);
 
-/// The host that has the queue at present, for writing.
+/// The host that has the queue at present, for writing: the first answer that one of the URL's hosts gives,
+/// else what the last one said.
 pub(super) async fn resolve(door: &Door, mode: &Mode, key: &str) -> Result<Host, Trouble> {
-    match mode {
-        Mode::Single => first(door),
-        Mode::Sentinel { master } => ask_each(door, async |host| primary_named(door, host, master).await).await,
-        Mode::Cluster => ask_each(door, async |host| primary_of_slot(door, host, key).await).await,
-    }
-}
-
-fn first(door: &Door) -> Result<Host, Trouble> {
-    door.address.hosts.first().cloned().ok_or_else(|| Trouble::new(Fault::Broken, "no host is named"))
-}
-
-/// The first answer that one of the hosts gives; else what the last one said.
-async fn ask_each(door: &Door, ask: impl AsyncFn(&Host) -> Result<Host, Trouble>) -> Result<Host, Trouble> {
     let mut last = Trouble::new(Fault::Broken, "no host is named");
     for host in &door.address.hosts {
-        match ask(host).await {
+        let found = match mode {
+            Mode::Single => Ok(host.clone()),
+            Mode::Sentinel { master } => primary_named(door, host, master).await,
+            Mode::Cluster => primary_of_slot(door, host, key).await,
+        };
+        match found {
             Ok(found) => return Ok(found),
             Err(trouble) => {
-                tracing::debug!(
-                    redis.host = host.0,
-                    redis.port = host.1,
-                    reason = trouble.text,
-                    "redis node gave no address"
-                );
+                let (name, port, reason) = (&host.0, host.1, &trouble.text);
+                tracing::debug!(redis.host = name, redis.port = port, reason, "redis host named no primary");
                 last = trouble;
             }
         }
@@ -49,7 +38,8 @@ async fn ask_each(door: &Door, ask: impl AsyncFn(&Host) -> Result<Host, Trouble>
 async fn primary_named(door: &Door, sentinel: &Host, master: &str) -> Result<Host, Trouble> {
     let mut asked = ask_sentinel(door, sentinel, master, SignIn::No).await;
     // The password is that of the data; sentinels may have none.
-    if asked.as_ref().is_err_and(|trouble| trouble.fault == Fault::Denied) && door.address.password.is_some() {
+    let refused = |trouble: &Trouble| matches!(trouble.fault, Fault::Locked | Fault::Denied);
+    if asked.as_ref().is_err_and(refused) && door.address.password.is_some() {
         asked = ask_sentinel(door, sentinel, master, SignIn::WithoutDatabase).await;
     }
     let found: Option<Host> = asked?;
