@@ -40,7 +40,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
         let behaviour = Arc::<Mutex<Behaviour>>::default();
-        let (hang_up, hung_up) = watch::channel(());
+        let (hang_up, order) = watch::channel(());
         let mut accepting = JoinSet::new();
         let shared = Arc::clone(&behaviour);
         accepting.spawn(async move {
@@ -50,13 +50,13 @@ impl Proxy {
                     continue;
                 }
                 let shared = Arc::clone(&shared);
-                let mut hung_up = hung_up.clone();
-                hung_up.mark_unchanged();
+                let mut order = order.clone();
+                order.mark_unchanged();
                 connections.spawn(async move {
                     // Whoever closes first ends it; both ends are closed with it.
                     tokio::select! {
                         _ = pass(client, server, &shared) => {}
-                        _ = hung_up.changed() => {}
+                        _ = order.changed() => {}
                     }
                 });
             }
@@ -128,17 +128,16 @@ async fn pass(client: TcpStream, server: u16, behaviour: &Mutex<Behaviour>) -> i
             *behaviour.seen.entry(name.clone()).or_default() += 1;
             (behaviour.answers.get(&name).cloned(), behaviour.cuts.remove(&name), behaviour.delay)
         };
-        let mut reply = match answer {
-            Some(answer) => answer,
-            None => {
-                server.write_all(&command).await?;
-                if name.ends_with("SUBSCRIBE") {
-                    // From here on values come unasked.
-                    tokio::io::copy_bidirectional(&mut client, &mut server).await?;
-                    return Ok(());
-                }
-                read_value(&mut server).await?
+        let mut reply = if let Some(answer) = answer {
+            answer
+        } else {
+            server.write_all(&command).await?;
+            if name.ends_with("SUBSCRIBE") {
+                // From here on values come unasked.
+                tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+                return Ok(());
             }
+            read_value(&mut server).await?
         };
         tokio::time::sleep(delay).await;
         if let Some(bytes) = cut {

@@ -67,7 +67,7 @@ fn judge(facts: &Facts, demands: Demands<'_>) -> Result<Vec<Warning>, Trouble> {
         Some(true) => {}
         Some(false) => unsafe_ones.push("it keeps no append-only file: set appendonly yes".to_owned()),
         None => {
-            warn("the server does not tell whether it keeps an append-only file: see that appendonly is yes".into())
+            warn("the server does not tell whether it keeps an append-only file: see that appendonly is yes".into());
         }
     }
     match eviction.as_deref() {

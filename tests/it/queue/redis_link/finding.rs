@@ -124,6 +124,9 @@ async fn sentinels_with_a_password_are_shown_the_one_of_the_url() {
     }
 }
 
+/// A range of slots with the address and id of the node that serves it.
+type Range = (u16, u16, (String, u16, String, redis::Value));
+
 /// Three nodes that share the slots.
 struct Cluster {
     nodes: Vec<Server>,
@@ -170,8 +173,7 @@ impl Cluster {
     /// The number of the node that serves the key's slot.
     async fn owner(&self, slot: u16) -> usize {
         let mut client = self.nodes[0].client().await;
-        let ranges: Vec<(u16, u16, (String, u16, String, redis::Value))> =
-            say(&mut client, "CLUSTER SLOTS").await.unwrap();
+        let ranges: Vec<Range> = say(&mut client, "CLUSTER SLOTS").await.unwrap();
         let id = ranges.into_iter().find(|range| (range.0..=range.1).contains(&slot)).unwrap().2.2;
         self.ids.iter().position(|known| *known == id).unwrap()
     }
