@@ -17,7 +17,7 @@ use self::{
     address::Address,
     door::{Door, SignIn},
     durability::{Asked, Proof},
-    faults::{Fault, Trouble},
+    faults::{Fault, Trouble, UNREADABLE},
     lane::{BACKOFF, Held, Lane},
     safety::Demands,
 };
@@ -68,7 +68,8 @@ pub struct LinkOptions {
     pub connect_timeout: Duration,
     /// Longest wait for an answer, before the connection is given up.
     pub response_timeout: Duration,
-    /// How long one call goes on trying: no try begins later than this after the call.
+    /// How long one call goes on trying: no try begins later than this after the call. Also how long a durable
+    /// write may wait for its disk, and for its replicas.
     pub patience: Duration,
     /// Whether a durable write is confirmed only when it is synced to the server's disk.
     pub fsync: bool,
@@ -230,7 +231,7 @@ impl Link {
         } else {
             inner.run(&inner.shared, script, &arguments).await?
         };
-        redis::from_redis_value(reply).map_err(|error| LinkError::Broken(error.to_string()))
+        redis::from_redis_value(reply).map_err(|_| LinkError::Broken(UNREADABLE.to_owned()))
     }
 
     /// A connection of one's own on which answers may take for ever, for a blocking pop.

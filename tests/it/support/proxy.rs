@@ -24,6 +24,7 @@ struct Behaviour {
     answers: HashMap<String, Vec<u8>>,
     cuts: HashMap<String, usize>,
     seen: HashMap<String, usize>,
+    connections: usize,
 }
 
 /// A running proxy; it ends with its owner.
@@ -46,6 +47,7 @@ impl Proxy {
         accepting.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
+                shared.lock().unwrap().connections += 1;
                 if shared.lock().unwrap().refuses {
                     continue;
                 }
@@ -105,6 +107,11 @@ impl Proxy {
     /// Lets the server do the next such command, but closes the connection after `bytes` of its reply.
     pub fn cut(&self, command: &str, bytes: usize) {
         self.behaviour.lock().unwrap().cuts.insert(command.to_owned(), bytes);
+    }
+
+    /// How many connections were opened to it, also those it refused.
+    pub fn connections(&self) -> usize {
+        self.behaviour.lock().unwrap().connections
     }
 
     /// How many such commands came by.

@@ -14,6 +14,9 @@ use super::{
     info::{Info, Version},
 };
 
+/// A write that is good for nothing but to be waited for, and possible when memory is full, too.
+const STAMP: &str = "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], '', 'PX', 1)";
+
 /// The first version that knows `WAITAOF`.
 const KNOWS_WAITAOF: Version = Version(7, 2);
 
@@ -85,7 +88,7 @@ impl Asked {
     pub(super) fn add_to(self, pipeline: &mut Pipeline, key: &str) {
         let within = u64::try_from(self.within.as_millis()).unwrap_or(u64::MAX).max(1);
         if self.anything() {
-            pipeline.cmd("SET").arg(format!("{key}:confirm")).arg("").arg("PX").arg(1);
+            pipeline.cmd("EVAL").arg(STAMP).arg(1).arg(format!("{key}:confirm"));
         }
         if self.waitaof {
             pipeline.cmd("WAITAOF").arg(1).arg(0).arg(within);
@@ -96,9 +99,17 @@ impl Asked {
     }
 
     /// Judges the replies to them; what is missing, in words, if the write is not confirmed.
-    pub(super) fn judge(self, mut replies: impl Iterator<Item = Value>) -> Result<Option<String>, Trouble> {
+    pub(super) fn judge(self, replies: impl Iterator<Item = Value>) -> Result<Option<String>, Trouble> {
+        match self.missing(replies) {
+            // Such as a right that is missing: the write is there all the same.
+            Err(trouble) if !trouble.passes() => Ok(Some(trouble.text)),
+            judged => judged.map_err(Trouble::after_the_call),
+        }
+    }
+
+    fn missing(self, mut replies: impl Iterator<Item = Value>) -> Result<Option<String>, Trouble> {
         if self.anything() {
-            answer::<()>(replies.next())?;
+            answer::<Value>(replies.next())?;
         }
         if self.waitaof {
             let (local, _): (u64, u64) = answer(replies.next())?;

@@ -25,6 +25,9 @@ pub(super) enum Fault {
     Broken,
 }
 
+/// What is said of a reply that is not shown.
+pub(super) const UNREADABLE: &str = "a reply was not of the expected kind";
+
 /// A failure with what it means. The text is fit to be shown: it repeats no argument of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
@@ -40,6 +43,14 @@ impl Trouble {
     /// Something did not happen in time.
     pub(super) fn late(what: &str) -> Self {
         Self::new(Fault::Unclear, format!("{what} took too long"))
+    }
+
+    /// The same after the call itself was done, and only what belongs to it failed.
+    pub(super) fn after_the_call(mut self) -> Self {
+        if self.passes() {
+            self.fault = Fault::Unclear;
+        }
+        self
     }
 
     /// Whether another try may help.
@@ -60,13 +71,14 @@ impl From<RedisError> for Trouble {
             let shown = detail.split(", with args beginning with").next().unwrap_or_default();
             return Self::new(by_code(code, detail), format!("{code} {shown}").trim_end());
         }
-        let fault = match error.kind() {
-            ErrorKind::AuthenticationFailed => Fault::Locked,
-            ErrorKind::UnexpectedReturnType | ErrorKind::InvalidClientConfig => Fault::Broken,
-            // Connections that break, time out or bring garbage; and whatever the library may add.
-            _ => Fault::Unclear,
-        };
-        Self::new(fault, error.to_string())
+        match error.kind() {
+            ErrorKind::AuthenticationFailed => Self::new(Fault::Locked, error.to_string()),
+            ErrorKind::InvalidClientConfig => Self::new(Fault::Broken, error.to_string()),
+            // The library's words hold the reply, which may be anybody's payload.
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::new(Fault::Unclear, UNREADABLE),
+            // Connections that break or time out, and whatever the library may add.
+            _ => Self::new(Fault::Unclear, error.to_string()),
+        }
     }
 }
 

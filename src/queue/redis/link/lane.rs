@@ -57,13 +57,6 @@ struct Schedule {
     last: Option<Trouble>,
 }
 
-impl Schedule {
-    fn failed(&mut self) {
-        self.failures = self.failures.saturating_add(1);
-        self.not_before = Some(Instant::now() + BACKOFF.wait(self.failures));
-    }
-}
-
 impl Lane {
     pub(super) fn new(name: &'static str, proof: Proof) -> Self {
         Self {
@@ -101,21 +94,14 @@ impl Lane {
         match opened {
             Ok((connection, asked)) => {
                 let number = self.opened.fetch_add(1, Ordering::AcqRel) + 1;
-                if number > 1 {
-                    tracing::info!(redis.connection = self.name, redis.openings = number, "redis connected again");
-                }
                 self.schedule().last = None;
                 let held = Held { connection, asked, number };
                 *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held.clone());
                 Ok(held)
             }
             Err(trouble) => {
-                let mut schedule = self.schedule();
-                if schedule.last.is_none() {
-                    tracing::warn!(redis.connection = self.name, reason = trouble.text, "redis can't be connected to");
-                }
-                schedule.failed();
-                schedule.last = Some(trouble.clone());
+                self.failed(&trouble);
+                self.schedule().last = Some(trouble.clone());
                 Err(trouble)
             }
         }
@@ -126,8 +112,7 @@ impl Lane {
         let mut current = self.held.write().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref().is_some_and(|current| current.number == held.number) {
             *current = None;
-            self.schedule().failed();
-            tracing::warn!(redis.connection = self.name, reason = trouble.text, "redis connection given up");
+            self.failed(trouble);
         }
     }
 
@@ -135,6 +120,7 @@ impl Lane {
     pub(super) fn did_well(&self) {
         let mut schedule = self.schedule();
         if schedule.failures > 0 {
+            tracing::info!(redis.connection = self.name, failures = schedule.failures, "redis answers again");
             *schedule = Schedule::default();
         }
     }
@@ -147,6 +133,18 @@ impl Lane {
     /// The connection, if it is open.
     pub(super) fn held(&self) -> Option<Held> {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One more failure in a row; only the first is told to people.
+    fn failed(&self, trouble: &Trouble) {
+        let mut schedule = self.schedule();
+        if schedule.failures == 0 {
+            tracing::warn!(redis.connection = self.name, reason = trouble.text, "redis does not answer as it should");
+        } else {
+            tracing::debug!(redis.connection = self.name, reason = trouble.text, "redis still does not");
+        }
+        schedule.failures = schedule.failures.saturating_add(1);
+        schedule.not_before = Some(Instant::now() + BACKOFF.wait(schedule.failures));
     }
 
     fn schedule(&self) -> std::sync::MutexGuard<'_, Schedule> {

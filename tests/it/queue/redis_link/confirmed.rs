@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ragq::queue::redis::link::{Confirm, Link, LinkError, LinkOptions};
+use ragq::queue::redis::link::{Confirm, Link, LinkError, LinkOptions, Script};
 
 use super::{call, mark, options};
 use crate::support::{eventually, proxy::Proxy, redis::Server};
@@ -58,7 +58,45 @@ async fn a_primary_that_falls_while_it_confirms_is_asked_again_for_a_write_of_th
     call(&link, "before").await;
     proxy.cut("WAITAOF", 3);
     assert_eq!(mark(&link, "call", Confirm::Durable).await.unwrap(), (1, true));
-    assert_eq!((proxy.seen("SET"), proxy.seen("WAITAOF")), (2, 2), "a write before each question");
+    assert_eq!((proxy.seen("EVAL"), proxy.seen("WAITAOF")), (2, 2), "a write before each question");
+}
+
+#[tokio::test]
+async fn a_call_that_ran_before_its_confirmation_was_refused_for_now_knows_it_when_it_is_sent_again() {
+    let server = Server::start(&[]).await;
+    let proxy = newer(&server).await;
+    proxy.answer("WAITAOF", "-READONLY You can't write against a read only replica.\r\n");
+    let link = link(proxy.url(), |options| options.fsync = true);
+    call(&link, "before").await;
+    let calling = {
+        let link = link.clone();
+        tokio::spawn(async move { mark(&link, "call", Confirm::Durable).await.unwrap() })
+    };
+    eventually(async || (proxy.seen("WAITAOF") > 0).then_some(())).await;
+    proxy.answer("WAITAOF", "*2\r\n:1\r\n:0\r\n");
+    let (before, again) = calling.await.unwrap();
+    assert!(before > 0 && again);
+}
+
+#[tokio::test]
+async fn a_confirmation_that_is_forbidden_is_missing_and_the_right_is_named() {
+    let server = Server::start(&[]).await;
+    let proxy = newer(&server).await;
+    proxy.answer("WAITAOF", "-NOPERM User app has no permissions to run the 'waitaof' command\r\n");
+    let link = link(proxy.url(), |options| options.fsync = true);
+    let error = mark(&link, "call", Confirm::Durable).await.unwrap_err();
+    assert!(matches!(error, LinkError::Unconfirmed(_)) && error.to_string().contains("'waitaof'"), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_memory_does_not_stand_in_the_way_of_a_confirmation() {
+    let server = Server::start(&[("maxmemory", "1")]).await;
+    let proxy = newer(&server).await;
+    proxy.answer("WAITAOF", "*2\r\n:1\r\n:0\r\n");
+    let link = link(proxy.url(), |options| options.fsync = true);
+    let script = Script::new("#!lua flags=allow-oom\nreturn redis.call('INCR', KEYS[1])");
+    let told: u64 = link.script(&script, Confirm::Durable, |_, _| {}).await.unwrap();
+    assert!(told >= 1);
 }
 
 #[tokio::test]
