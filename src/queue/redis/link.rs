@@ -331,10 +331,12 @@ impl Inner {
         while last.is_none() || Instant::now() < deadline {
             let held = match lane.held() {
                 Some(held) => Ok(held),
-                None => match timeout_at(deadline, lane.opened(self.open(lane.proof))).await {
-                    Ok(opened) => opened,
-                    Err(_) => break,
-                },
+                None => {
+                    match timeout_at(deadline + self.door.connect_timeout(), lane.opened(self.open(lane.proof))).await {
+                        Ok(opened) => opened,
+                        Err(_) => break,
+                    }
+                }
             };
             let (held, trouble) = match held {
                 Ok(mut held) => match self.send(&mut held, script, again, arguments).await {

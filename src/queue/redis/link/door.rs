@@ -98,6 +98,10 @@ impl Door {
         Ok(opening.await.map_err(|_| Trouble::late("connecting"))??)
     }
 
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
     pub(super) fn response_timeout(&self) -> Duration {
         self.response_timeout
     }

@@ -3,7 +3,11 @@
 //! Nothing is remembered from one time to the next: names are looked up anew and sentinels or nodes asked
 //! again, so that every reconnect follows a failover, a changed name or a moved slot.
 
+use std::{collections::HashMap, time::Duration};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use redis::{FromRedisValue as _, Value};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Mode,
@@ -13,39 +17,64 @@ use super::{
 
 type Host = (String, u16);
 
-/// The host that has the queue at present, for writing: the first answer that one of the URL's hosts gives,
-/// else what the last one said.
+/// How long the other sentinels are waited for when one has answered: one of them may know of a failover that
+/// the first has not heard of, but one that is gone must not hold up everything.
+const SECOND_OPINION: Duration = Duration::from_millis(250);
+
+/// The host that has the queue at present, for writing.
 pub(super) async fn resolve(door: &Door, mode: &Mode, key: &str) -> Result<Host, Trouble> {
-    let mut last = Trouble::new(Fault::Broken, "no host is named");
-    for host in &door.address.hosts {
-        let found = match mode {
-            Mode::Single => Ok(host.clone()),
-            Mode::Sentinel { master } => primary_named(door, host, master).await,
-            Mode::Cluster => primary_of_slot(door, host, key).await,
-        };
-        match found {
-            Ok(found) => return Ok(found),
-            Err(trouble) => {
-                let (name, port, reason) = (&host.0, host.1, &trouble.text);
-                tracing::debug!(redis.host = name, redis.port = port, reason, "redis host named no primary");
-                last = trouble;
+    match mode {
+        Mode::Single => door.address.hosts.first().cloned().ok_or_else(nobody),
+        Mode::Sentinel { master } => primary_named(door, master).await,
+        Mode::Cluster => {
+            let mut last = nobody();
+            for node in &door.address.hosts {
+                match primary_of_slot(door, node, key).await {
+                    Ok(host) => return Ok(host),
+                    Err(trouble) => last = passed_over(node, trouble),
+                }
             }
+            Err(last)
         }
     }
-    Err(last)
 }
 
-async fn primary_named(door: &Door, sentinel: &Host, master: &str) -> Result<Host, Trouble> {
-    let mut asked = ask_sentinel(door, sentinel, master, SignIn::No).await;
-    // The password is that of the data; sentinels may have none.
-    let refused = |trouble: &Trouble| matches!(trouble.fault, Fault::Locked | Fault::Denied);
-    if asked.as_ref().is_err_and(refused) && door.address.password.is_some() {
-        asked = ask_sentinel(door, sentinel, master, SignIn::WithoutDatabase).await;
+fn nobody() -> Trouble {
+    Trouble::new(Fault::Broken, "no host is named")
+}
+
+fn passed_over((name, port): &Host, trouble: Trouble) -> Trouble {
+    tracing::debug!(redis.host = name, redis.port = port, reason = trouble.text, "redis host named no primary");
+    trouble
+}
+
+/// The primary that the sentinels name; of different answers the one of the latest failover.
+async fn primary_named(door: &Door, master: &str) -> Result<Host, Trouble> {
+    let mut asked: FuturesUnordered<_> = FuturesUnordered::new();
+    for sentinel in &door.address.hosts {
+        asked.push(named_by(door, sentinel, master));
     }
-    let found: Option<Host> = asked?;
-    let host = found
-        .ok_or_else(|| Trouble::new(Fault::Undone, format!("the sentinels know no primary by the name {master:?}")))?;
-    // A sentinel that was cut off still names the primary of before.
+    let mut latest = Err(nobody());
+    let mut until = None;
+    loop {
+        let answer = match until {
+            None => asked.next().await,
+            Some(until) => timeout_at(until, asked.next()).await.unwrap_or(None),
+        };
+        match (answer, &latest) {
+            (None, _) => break,
+            (Some(Ok(named)), known) => {
+                if known.as_ref().map_or(true, |known: &Named| known.epoch < named.epoch) {
+                    latest = Ok(named);
+                }
+                until.get_or_insert_with(|| Instant::now() + SECOND_OPINION);
+            }
+            (Some(Err(trouble)), Err(_)) => latest = Err(trouble),
+            (Some(Err(_)), Ok(_)) => {}
+        }
+    }
+    let Named { host, .. } = latest?;
+    // Sentinels may not have noticed yet that it is none any more.
     let mut connection = door.open(&host, Some(door.response_timeout()), SignIn::Yes).await?;
     let role: Vec<Value> = redis::cmd("ROLE").query_async(&mut connection).await?;
     let role = role.into_iter().next().map(String::from_redis_value).transpose().map_err(unreadable)?;
@@ -55,9 +84,42 @@ async fn primary_named(door: &Door, sentinel: &Host, master: &str) -> Result<Hos
     }
 }
 
-async fn ask_sentinel(door: &Door, sentinel: &Host, master: &str, sign_in: SignIn) -> Result<Option<Host>, Trouble> {
+/// What a sentinel says.
+struct Named {
+    host: Host,
+    /// The number of the failover that made it the primary.
+    epoch: u64,
+}
+
+async fn named_by(door: &Door, sentinel: &Host, master: &str) -> Result<Named, Trouble> {
+    let mut asked = ask_sentinel(door, sentinel, master, SignIn::No).await;
+    // The password is that of the data; sentinels may have none.
+    let refused = |trouble: &Trouble| matches!(trouble.fault, Fault::Locked | Fault::Denied);
+    if asked.as_ref().is_err_and(refused) && door.address.password.is_some() {
+        asked = ask_sentinel(door, sentinel, master, SignIn::WithoutDatabase).await;
+    }
+    asked.map_err(|trouble| {
+        // All that can be wrong with the question is the name; it may be made known later.
+        let unknown = trouble.fault == Fault::Broken;
+        let text = format!("the sentinels know no primary by the name {master:?} ({})", trouble.text);
+        passed_over(sentinel, if unknown { Trouble::new(Fault::Undone, text) } else { trouble })
+    })
+}
+
+async fn ask_sentinel(door: &Door, sentinel: &Host, master: &str, sign_in: SignIn) -> Result<Named, Trouble> {
     let mut connection = door.open(sentinel, Some(door.response_timeout()), sign_in).await?;
-    Ok(redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(&mut connection).await?)
+    // The first tells how late the failover was, the second knows the new primary before it is over.
+    let (details, host): (HashMap<String, String>, Host) = redis::pipe()
+        .cmd("SENTINEL")
+        .arg("MASTER")
+        .arg(master)
+        .cmd("SENTINEL")
+        .arg("GET-MASTER-ADDR-BY-NAME")
+        .arg(master)
+        .query_async(&mut connection)
+        .await?;
+    let epoch = details.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
+    Ok(Named { host, epoch })
 }
 
 async fn primary_of_slot(door: &Door, node: &Host, key: &str) -> Result<Host, Trouble> {

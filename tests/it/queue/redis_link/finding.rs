@@ -99,6 +99,30 @@ async fn a_server_that_a_sentinel_takes_for_the_primary_is_not_believed_without_
 }
 
 #[tokio::test]
+async fn of_sentinels_that_disagree_the_one_with_the_latest_failover_is_believed() {
+    let stale = Server::start(&[]).await;
+    let primary = Server::start(&[]).await;
+    let replica = replica_of(&primary).await;
+    // They watch different servers and so never hear of each other.
+    let sentinels = [sentinel(&stale).await, sentinel(&primary).await];
+    let mut client = sentinels[1].client().await;
+    eventually(async || {
+        let info: String = say(&mut client, "INFO sentinel").await.unwrap();
+        info.contains("slaves=1").then_some(())
+    })
+    .await;
+    eventually(async || say::<()>(&mut client, "SENTINEL FAILOVER jobs").await.ok()).await;
+    eventually(async || {
+        let named: (String, u16) = say(&mut client, "SENTINEL GET-MASTER-ADDR-BY-NAME jobs").await.unwrap();
+        (named.1 == replica.port()).then_some(())
+    })
+    .await;
+    call(&by_sentinels(&sentinels), "call").await;
+    let there: bool = redis::cmd("EXISTS").arg(KEY).query_async(&mut replica.client().await).await.unwrap();
+    assert!(there);
+}
+
+#[tokio::test]
 async fn sentinels_that_do_not_know_the_name_are_an_error_that_says_so() {
     let primary = Server::start(&[]).await;
     let sentinels = [sentinel(&primary).await];
