@@ -9,7 +9,7 @@ use super::{
     Purpose,
     problem::{Origin, Origins, Problem},
     secret::Secret,
-    settings::Settings,
+    settings::{RedisMode, Settings},
 };
 
 /// What the rules found.
@@ -27,6 +27,7 @@ pub(super) fn check(settings: &Settings, origins: &Origins, spoiled: &[&str], pu
         rules.later_versions();
         rules.api();
         rules.queue_and_workers();
+        rules.redis();
         rules.ingestion_and_retrieval();
         rules.models();
     }
@@ -153,6 +154,33 @@ impl Rules<'_> {
         self.order(("queue.backoff_base_ms", base), ("queue.backoff_cap_ms", cap), false);
         let (parser, attempt) = (ingest.parser_timeout_ms, worker.ingest_timeout_ms);
         self.order(("ingest.parser_timeout_ms", parser), ("worker.ingest_timeout_ms", attempt), true);
+    }
+
+    fn redis(&mut self) {
+        let Settings { store, redis, queue, .. } = self.settings;
+        let by_sentinels = redis.mode == RedisMode::Sentinel;
+        self.require(
+            !by_sentinels || redis.sentinel_master.is_some(),
+            &["redis.sentinel_master", "redis.mode"],
+            "must be the name under which the sentinels know the server, as redis.mode is sentinel",
+        );
+        let unused = !by_sentinels && redis.sentinel_master.is_some();
+        self.note(unused, &["redis.sentinel_master"], "has no effect unless redis.mode is sentinel");
+        let Some(url) = &store.redis_url else {
+            let message = "has no effect on the embedded job store";
+            self.note(queue.min_replicas > 0, &["queue.min_replicas"], message);
+            self.note(queue.allow_unsafe, &["queue.allow_unsafe"], message);
+            return;
+        };
+        let encrypted = ["rediss://", "valkeys://"].iter().any(|scheme| url.expose().trim_start().starts_with(scheme));
+        self.require(
+            redis.tls_ca_file.is_none() || encrypted,
+            &["redis.tls_ca_file", "store.redis_url"],
+            "is for a URL that begins with rediss:// only",
+        );
+        // A worker whose every heartbeat has to wait as long as that would lose its jobs.
+        let answer = ("redis.response_timeout_ms", redis.response_timeout_ms);
+        self.order(answer, ("queue.lease_ms", queue.lease_ms), true);
     }
 
     fn ingestion_and_retrieval(&mut self) {

@@ -45,6 +45,8 @@ sections! {
         queue: Queue,
         /// Where jobs and documents are kept.
         store: Store,
+        /// Reaching Redis or Valkey, when `store.redis_url` names one.
+        redis: Redis,
         /// The workers.
         worker: Worker,
         /// Taking in documents.
@@ -125,6 +127,16 @@ section! {
         /// How long dead letters are kept, in seconds.
         #[schemars(range(min = 1, max = 315_360_000))]
         dead_retention_s: u64 = 14 * 24 * 3600,
+        /// When a submit in Redis is answered: `server`, as soon as Redis answers, so that a 202 is as safe as its
+        /// own `appendfsync` makes it; `fsync`, when it is on Redis' disk (takes Redis 7.2, or `appendfsync always`).
+        /// The embedded job store always syncs.
+        durability: Durability = Durability::Server,
+        /// Replicas of Redis that must have a submit before it is answered.
+        #[schemars(range(max = 16))]
+        min_replicas: u32 = 0,
+        /// Whether to go on with a Redis that may lose jobs (no append-only file, or it drops keys when its memory
+        /// is full), with a warning.
+        allow_unsafe: bool = false,
     }
 }
 
@@ -137,6 +149,28 @@ section! {
         /// Redis or Valkey to keep the queue in; none: the embedded job store. Not in this version: refused.
         #[schemars(length(min = 1))]
         redis_url: Option<Secret> = None,
+    }
+}
+
+section! {
+    /// Reaching Redis or Valkey, when `store.redis_url` names one.
+    Redis {
+        /// What the hosts of `store.redis_url` are: `single`, the one server; `sentinel`, sentinels that know it;
+        /// `cluster`, nodes of a Cluster. Several hosts stand in one URL, separated by commas.
+        mode: RedisMode = RedisMode::Single,
+        /// The name under which the sentinels know the server.
+        #[schemars(length(min = 1))]
+        sentinel_master: Option<String> = None,
+        /// Longest time to open a connection, in milliseconds.
+        #[schemars(range(min = 1, max = 60_000))]
+        connect_timeout_ms: u64 = 2_000,
+        /// Longest wait for an answer before the connection is given up and opened anew, in milliseconds; less than
+        /// `queue.lease_ms`.
+        #[schemars(range(min = 1, max = 60_000))]
+        response_timeout_ms: u64 = 2_000,
+        /// File with the certificate authorities to trust (PEM), for a `rediss://` URL; none: the system's.
+        #[schemars(length(min = 1))]
+        tls_ca_file: Option<PathBuf> = None,
     }
 }
 
@@ -287,6 +321,28 @@ section! {
         #[schemars(length(min = 1))]
         otlp_endpoint: Option<String> = None,
     }
+}
+
+/// When a submit is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// When the server has answered.
+    Server,
+    /// When it is on the server's disk.
+    Fsync,
+}
+
+/// What the hosts of the URL of Redis are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RedisMode {
+    /// The one server.
+    Single,
+    /// Sentinels.
+    Sentinel,
+    /// Nodes of a Cluster.
+    Cluster,
 }
 
 /// How logs are written.

@@ -1,6 +1,6 @@
 //! The job store as a port: all that api, worker and operator ask of the durable queue.
 //!
-//! Adapters: [`sqlite`]. Each operation is one atomic step of the store, stamped with the store's own
+//! Adapters: [`sqlite`], [`redis`]. Each operation is one atomic step of the store, stamped with the store's own
 //! clock. A store never interprets a payload, except that it keeps the document registry in step with
 //! the jobs that change documents.
 
@@ -21,6 +21,7 @@ use crate::domain::{
     job::{AttemptRecord, DeadLetter, DeadReason, Delivery, JobError, JobView, Kind, NewJob, Status, Submitted},
 };
 
+pub mod redis;
 pub mod sqlite;
 pub mod watch;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ragq::config::{
     self, Environment, Loaded, Origin, Problems, Purpose, Sources, catalog, docs,
-    settings::{LogFormat, Settings},
+    settings::{Durability, LogFormat, RedisMode, Settings},
     show,
 };
 
@@ -369,16 +369,51 @@ fn a_client_is_not_stopped_by_what_only_a_server_needs() {
 }
 
 #[test]
+fn settings_of_redis_that_contradict_each_other_are_refused() {
+    let sentinel = ("RAGQ_REDIS__MODE", "sentinel");
+    let problem = case([sentinel]).problem();
+    assert!(problem.starts_with("RAGQ_REDIS__MODE: must be the name under which"), "{problem}");
+    let Settings { redis, queue, .. } = case([
+        sentinel,
+        ("RAGQ_REDIS__SENTINEL_MASTER", "jobs"),
+        ("RAGQ_QUEUE__DURABILITY", "fsync"),
+        ("RAGQ_QUEUE__MIN_REPLICAS", "1"),
+    ])
+    .settings();
+    assert_eq!((redis.mode, redis.sentinel_master.as_deref()), (RedisMode::Sentinel, Some("jobs")));
+    assert_eq!((queue.durability, queue.min_replicas), (Durability::Fsync, 1));
+    let url = ("REDIS_URL", "redis://:swordfish@localhost");
+    let problems = case([url, ("RAGQ_REDIS__TLS_CA_FILE", "ca.pem"), ("RAGQ_REDIS__RESPONSE_TIMEOUT_MS", "15000")]);
+    let problems = problems.problems();
+    assert_eq!(
+        problems[1..],
+        [
+            "RAGQ_REDIS__TLS_CA_FILE: is for a URL that begins with rediss:// only",
+            "RAGQ_REDIS__RESPONSE_TIMEOUT_MS: redis.response_timeout_ms (15000) must be less than queue.lease_ms \
+             (15000)",
+        ]
+    );
+}
+
+#[test]
 fn what_is_odd_but_allowed_is_noted() {
     let loaded = case([
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
         ("RAGQ_QUEUE__LEASE_MS", "300"),
         ("RAGQ_WORKER__HEARTBEAT_MS", "100"),
+        ("RAGQ_QUEUE__MIN_REPLICAS", "1"),
+        ("RAGQ_REDIS__SENTINEL_MASTER", "jobs"),
     ])
     .load()
     .unwrap();
     let subjects: Vec<_> = loaded.notices.iter().map(|notice| notice.subject.as_str()).collect();
-    assert_eq!(subjects, ["OTEL_EXPORTER_OTLP_ENDPOINT", "RAGQ_QUEUE__LEASE_MS"]);
+    let expected = [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "RAGQ_QUEUE__LEASE_MS",
+        "RAGQ_REDIS__SENTINEL_MASTER",
+        "RAGQ_QUEUE__MIN_REPLICAS",
+    ];
+    assert_eq!(subjects, expected);
 }
 
 #[test]

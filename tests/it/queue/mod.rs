@@ -3,6 +3,7 @@
 
 mod contract;
 mod model;
+mod redis_link;
 mod sqlite_file;
 
 contract::every_case!(sqlite, crate::queue::sqlite_file::SqliteFixture);

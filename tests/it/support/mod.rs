@@ -1,8 +1,10 @@
-//! What tests share: apps, processes, the scripted provider, waiting for conditions.
+//! What tests share: apps, processes, the scripted provider, Redis servers and a proxy before them, waiting for conditions.
 
 pub mod app;
 pub mod process;
 pub mod provider;
+pub mod proxy;
+pub mod redis;
 
 use std::time::Duration;
 
