@@ -12,8 +12,11 @@ use crate::domain::{
     ids::{Collection, DocumentId, Tenant},
 };
 
+mod draft;
 pub mod embedded;
 pub mod fusion;
+mod question;
+mod words;
 
 /// One version of one document, ready to be indexed.
 #[derive(Clone, Debug)]
