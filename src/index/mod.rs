@@ -1,6 +1,6 @@
 //! The passage index as a port: keeps documents' chunks and finds those that fit a question.
 //!
-//! Adapters: [`embedded`]. An index may hold several versions of a document at a time; which one is seen
+//! Adapters: [`embedded`], [`qdrant`]. An index may hold several versions of a document at a time; which one is seen
 //! is the registry's business ([`crate::queue::Documents::visible`]), and searchers drop the others.
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use crate::domain::{
 mod draft;
 pub mod embedded;
 pub mod fusion;
+pub mod qdrant;
 mod question;
 mod words;
 

@@ -1,8 +1,9 @@
-//! What tests share: apps, processes, the scripted provider, waiting for conditions.
+//! What tests share: apps, processes, the scripted provider, a small Qdrant, waiting for conditions.
 
 pub mod app;
 pub mod process;
 pub mod provider;
+pub mod qdrant;
 
 use std::time::Duration;
 
