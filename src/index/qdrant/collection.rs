@@ -235,13 +235,9 @@ impl Collection {
             let request = DeleteVectorNameRequestBuilder::new(self.connection.collection(), vector_name(known))
                 .wait(true)
                 .build();
-            self.changed(
-                self.connection
-                    .attempt(Kind::Write, &request, |client, request| async move {
-                        client.delete_vector_name(request).await
-                    })
-                    .await?,
-            )?;
+            let delete = |client: Qdrant, request| async move { client.delete_vector_name(request).await };
+            let answer = self.connection.attempt(Kind::Write, &request, delete).await?;
+            self.changed(answer, |schema| !schema.models.contains_key(known)).await?;
         }
         Ok(())
     }
@@ -251,31 +247,31 @@ impl Collection {
         let request = CreateVectorNameRequestBuilder::new(self.connection.collection(), vector_name(model), config)
             .wait(true)
             .build();
-        self.changed(
-            self.connection
-                .attempt(
-                    Kind::Write,
-                    &request,
-                    |client, request| async move { client.create_vector_name(request).await },
-                )
-                .await?,
-        )
+        let create = |client: Qdrant, request| async move { client.create_vector_name(request).await };
+        let answer = self.connection.attempt(Kind::Write, &request, create).await?;
+        self.changed(answer, |schema| schema.holds(model, dimensions)).await
     }
 
-    /// What came of a change of the vectors that a collection has, which not every Qdrant knows.
-    fn changed<T>(&self, answer: Result<T, QdrantError>) -> Result<(), Failure> {
-        match answer {
-            Ok(_) => Ok(()),
-            Err(error) if error::status(&error) == Some(Status::Unimplemented) => {
-                let collection = self.connection.collection();
-                let message = format!(
-                    "the Qdrant collection `{collection}` was made for no or other vectors, which Qdrant before 1.18 \
-                     can't change: update Qdrant, or name another collection and take the documents in again"
-                );
-                Err(Failure::new(Code::IndexMismatch, message).with_source(error))
-            }
-            Err(error) => Err(self.connection.classify(error)),
+    /// What came of a change of the vectors that a collection has, which not every Qdrant knows. An error may hide
+    /// that it was made, by an earlier try or another process: `made` looks.
+    async fn changed<T: Send>(
+        &self,
+        answer: Result<T, QdrantError>,
+        made: impl Fn(&Schema) -> bool + Send,
+    ) -> Result<(), Failure> {
+        let Err(error) = answer else { return Ok(()) };
+        if self.refresh().await?.is_some_and(|schema| made(&schema)) {
+            return Ok(());
         }
+        if error::status(&error) != Some(Status::Unimplemented) {
+            return Err(self.connection.classify(error));
+        }
+        let message = format!(
+            "the Qdrant collection `{}` was made for no or other vectors, which Qdrant before 1.18 can't change: update \
+             Qdrant, or name another collection and take the documents in again",
+            self.connection.collection()
+        );
+        Err(Failure::new(Code::IndexMismatch, message).with_source(error))
     }
 
     /// Whether any point within `scope` has a vector of this model.

@@ -22,6 +22,9 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of a piece of text, at most.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// Hexadecimal digits of the hash of a version's content: 128 bits, as it is indexed for every point.
+const CONTENT_DIGITS: usize = 32;
+
 /// The name of the sparse vector.
 pub(super) const WORDS: &str = "words";
 
@@ -39,7 +42,8 @@ impl Draft {
     /// Checks the document and looks at it as a whole; takes a while for a long one.
     pub(super) fn new(mut document: IndexedDocument) -> Result<Self, Failure> {
         draft::check(&mut document)?;
-        let content = blake3::Hash::from(draft::digest(&document)).to_hex().to_string();
+        let mut content = blake3::Hash::from(draft::digest(&document)).to_hex().to_string();
+        content.truncate(CONTENT_DIGITS);
         let analyzer = Analyzer::for_text(&document.text);
         let pieces = pieces(&document.text, PIECE_BYTES);
         Ok(Self { document, content, analyzer, pieces })
