@@ -55,9 +55,7 @@ impl QdrantIndex {
     async fn is_sealed(&self, draft: &Draft) -> Result<bool, Failure> {
         let seal = draft.name().point(Part::Piece(0));
         let content = PayloadIncludeSelector { fields: vec![point::CONTENT.to_owned()] };
-        let request = GetPointsBuilder::new(self.connection.collection(), [seal])
-            .with_payload(qdrant_client::qdrant::with_payload_selector::SelectorOptions::Include(content))
-            .build();
+        let request = GetPointsBuilder::new(self.connection.collection(), [seal]).with_payload(content).build();
         let found = self.get(request).await?;
         match found.into_iter().next() {
             Some(mut seal) => Ok(point::text(&mut seal.payload, point::CONTENT)? == draft.content),
