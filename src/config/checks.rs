@@ -28,6 +28,7 @@ pub(super) fn check(settings: &Settings, origins: &Origins, spoiled: &[&str], pu
         rules.api();
         rules.queue_and_workers();
         rules.redis();
+        rules.index();
         rules.ingestion_and_retrieval();
         rules.models();
     }
@@ -195,6 +196,20 @@ impl Rules<'_> {
                 retrieval.context_tokens, ingest.chunk_chars
             ),
         );
+    }
+
+    fn index(&mut self) {
+        let index = &self.settings.index;
+        if let Some(url) = &index.qdrant_url {
+            self.url("index.qdrant_url", url);
+        }
+        self.token("index.qdrant_api_key", index.qdrant_api_key.as_ref());
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let message = "must be made of letters, digits, `-`, `_` and `.`";
+        self.require(index.qdrant_collection.chars().all(plain), &["index.qdrant_collection"], message);
+        let connect = ("index.qdrant_connect_timeout_ms", index.qdrant_connect_timeout_ms);
+        self.order(connect, ("index.qdrant_read_timeout_ms", index.qdrant_read_timeout_ms), false);
+        self.order(connect, ("index.qdrant_write_timeout_ms", index.qdrant_write_timeout_ms), false);
     }
 
     fn models(&mut self) {

@@ -219,12 +219,24 @@ section! {
 section! {
     /// The passage index.
     Index {
-        /// Address of Qdrant's gRPC port; none: the embedded index. Not in this version: refused.
+        /// Address of Qdrant's gRPC port (usually 6334), with `https` for TLS; none: the embedded index.
         #[schemars(length(min = 1))]
         qdrant_url: Option<String> = None,
-        /// Qdrant's API key. Not in this version: refused.
+        /// Qdrant's API key; none: no key is sent.
         #[schemars(length(min = 1))]
         qdrant_api_key: Option<Secret> = None,
+        /// Collection in Qdrant that holds the index; made if it is not there.
+        #[schemars(length(min = 1, max = 200))]
+        qdrant_collection: String = "ragq".into(),
+        /// Longest time to connect to Qdrant, in milliseconds.
+        #[schemars(range(min = 1, max = 86_400_000))]
+        qdrant_connect_timeout_ms: u64 = 3_000,
+        /// Longest search or other look-up in Qdrant, its retries included, in milliseconds.
+        #[schemars(range(min = 1, max = 86_400_000))]
+        qdrant_read_timeout_ms: u64 = 10_000,
+        /// Longest single write to Qdrant (a batch of chunks), its retries included, in milliseconds.
+        #[schemars(range(min = 1, max = 86_400_000))]
+        qdrant_write_timeout_ms: u64 = 60_000,
     }
 }
 

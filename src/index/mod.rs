@@ -1,6 +1,6 @@
 //! The passage index as a port: keeps documents' chunks and finds those that fit a question.
 //!
-//! Adapters: [`embedded`]. An index may hold several versions of a document at a time; which one is seen
+//! Adapters: [`embedded`], [`qdrant`]. An index may hold several versions of a document at a time; which one is seen
 //! is the registry's business ([`crate::queue::Documents::visible`]), and searchers drop the others.
 
 use async_trait::async_trait;
@@ -12,8 +12,12 @@ use crate::domain::{
     ids::{Collection, DocumentId, Tenant},
 };
 
+mod draft;
 pub mod embedded;
 pub mod fusion;
+pub mod qdrant;
+mod question;
+mod words;
 
 /// One version of one document, ready to be indexed.
 #[derive(Clone, Debug)]

@@ -260,6 +260,9 @@ fn settings_that_contradict_each_other_are_refused() {
         ("RAGQ_EMBEDDING__MODEL", "small", "needs a provider: set OPENAI_API_KEY or OPENAI_BASE_URL"),
         ("QDRANT_URL", "http://localhost:6334", "the Qdrant index is not in this version"),
         ("QDRANT_API_KEY", "key", "the Qdrant index is not in this version"),
+        ("RAGQ_INDEX__QDRANT_COLLECTION", "a/b", "must be made of letters, digits"),
+        ("RAGQ_INDEX__QDRANT_READ_TIMEOUT_MS", "2999", "must be at most index.qdrant_read_timeout_ms (2999)"),
+        ("RAGQ_INDEX__QDRANT_WRITE_TIMEOUT_MS", "2999", "must be at most index.qdrant_write_timeout_ms (2999)"),
         ("RAGQ_API__KEYS", "web:short", "the key of web must have at least 16 characters"),
         ("RAGQ_ADMIN_TOKEN", "two words", "must be printable ASCII"),
     ] {

@@ -21,13 +21,12 @@ use crate::{
         failure::Failure,
         ids::{Collection, DocumentId, Tenant},
     },
-    index::IndexedDocument,
+    index::{IndexedDocument, draft},
     text::analysis::Analyzer,
 };
 
 use super::{
     dense::Dense,
-    draft,
     forward::{Encoder, Part},
     read,
     shelf::Shelf,

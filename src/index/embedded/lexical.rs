@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 
+use crate::index::question::Group;
+
 use super::{
     forward::{Part, put_varint, varint},
-    query::Group,
     roster::{ChunkKey, Roster},
     top::Top,
 };

@@ -25,11 +25,9 @@ use self::engine::Engine;
 use super::{Found, IndexedDocument, PassageIndex, SearchQuery};
 
 mod dense;
-mod draft;
 mod engine;
 mod forward;
 mod lexical;
-mod query;
 mod read;
 mod roster;
 mod search;

@@ -10,14 +10,16 @@ use crate::{
         answer::RetrievalMode,
         failure::{Code, Failure},
     },
-    index::{Found, QuestionVector, SearchQuery, fusion::reciprocal_rank_fusion},
+    index::{
+        Found, QuestionVector, SearchQuery, draft,
+        fusion::reciprocal_rank_fusion,
+        question::{self, Group},
+    },
 };
 
 use super::{
-    dense,
     engine::{Engine, Reader},
     lexical::Statistics,
-    query::{self, Group},
     read,
     roster::ChunkKey,
     shelf::Shelf,
@@ -74,7 +76,7 @@ impl Engine {
             let build = || read::load_lexical(connection, shelf.number);
             shelf.lexical(build, |lexical| lexical.count_into(&mut statistics, &mut languages))?;
         }
-        let groups = query::groups(text, &languages);
+        let groups = question::groups(text, &languages);
         let mut frequencies = vec![0; groups.len()];
         for shelf in shelves {
             let build = || read::load_lexical(connection, shelf.number);
@@ -121,7 +123,7 @@ impl Engine {
             );
             return Err(Failure::new(Code::IndexMismatch, message));
         }
-        let Some(question) = dense::unit(values) else { return Ok(None) };
+        let Some(question) = draft::unit(values) else { return Ok(None) };
         // Enough that the few places lost to rounding don't matter.
         let mut candidates = Top::new(depth(limit) * 2, f32::MIN);
         let mut any = false;

@@ -14,8 +14,8 @@ use ragq::{
 /// An adapter under test with a store that nobody else uses.
 #[async_trait]
 pub trait Subject: Sized {
-    /// A fresh, empty index.
-    async fn start() -> Self;
+    /// A fresh, empty index; none if this run has no store for it, which leaves the cases out.
+    async fn start() -> Option<Self>;
     /// The index.
     fn index(&self) -> &dyn PassageIndex;
     /// The same store with a new index before it.
@@ -30,7 +30,9 @@ macro_rules! cases {
                 $(#[tokio::test]
                 async fn $name() {
                     let subject = <$subject as $crate::index::contract::Subject>::start().await;
-                    $crate::index::contract::$name(subject).await;
+                    if let Some(subject) = subject {
+                        $crate::index::contract::$name(subject).await;
+                    }
                 })*
             };
         }

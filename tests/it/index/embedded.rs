@@ -14,6 +14,10 @@ struct Embedded {
 }
 
 impl Embedded {
+    fn fresh() -> Self {
+        Self::open(tempfile::tempdir().unwrap())
+    }
+
     fn open(folder: tempfile::TempDir) -> Self {
         Self { index: EmbeddedIndex::open(&folder.path().join("index.db")).unwrap(), folder }
     }
@@ -21,8 +25,8 @@ impl Embedded {
 
 #[async_trait]
 impl Subject for Embedded {
-    async fn start() -> Self {
-        Self::open(tempfile::tempdir().unwrap())
+    async fn start() -> Option<Self> {
+        Some(Self::fresh())
     }
     fn index(&self) -> &dyn PassageIndex {
         &self.index
@@ -37,7 +41,7 @@ contract!(Embedded);
 
 #[tokio::test]
 async fn a_closed_index_refuses_and_closing_twice_is_fine() {
-    let subject = Embedded::start().await;
+    let subject = Embedded::fresh();
     subject.index.close().await.unwrap();
     subject.index.close().await.unwrap();
     let failure = subject.index.search(question("lamp")).await.unwrap_err();
@@ -47,7 +51,7 @@ async fn a_closed_index_refuses_and_closing_twice_is_fine() {
 /// A copy of the files as they lie there while the index is open is what a power cut leaves.
 #[tokio::test]
 async fn an_acknowledged_put_survives_without_a_close() {
-    let subject = Embedded::start().await;
+    let subject = Embedded::fresh();
     subject.index.put(document("a", 1, &["A lamp of brass."])).await.unwrap();
     let copy = tempfile::tempdir().unwrap();
     for name in ["index.db", "index.db-wal"] {
@@ -59,7 +63,7 @@ async fn an_acknowledged_put_survives_without_a_close() {
 
 #[tokio::test]
 async fn what_a_crash_left_half_written_or_half_removed_is_cleared_at_the_next_opening() {
-    let subject = Embedded::start().await;
+    let subject = Embedded::fresh();
     for id in ["whole", "written", "removed"] {
         subject.index.put(document(id, 1, &["A lamp of brass."])).await.unwrap();
     }
@@ -80,7 +84,7 @@ async fn what_a_crash_left_half_written_or_half_removed_is_cleared_at_the_next_o
 
 #[tokio::test]
 async fn removal_leaves_no_row_of_the_document() {
-    let subject = Embedded::start().await;
+    let subject = Embedded::fresh();
     let texts = vec!["A lamp of brass."; 600];
     subject.index.put(document("long", 1, &texts)).await.unwrap();
     subject.index.remove_versions(&"acme".into(), &"long".into(), None).await.unwrap();
@@ -93,7 +97,7 @@ async fn removal_leaves_no_row_of_the_document() {
 
 #[tokio::test]
 async fn what_is_left_is_found_after_most_was_removed() {
-    let subject = Embedded::start().await;
+    let subject = Embedded::fresh();
     subject.index.put(document("few", 1, &["A lamp of brass."])).await.unwrap();
     let many = vec!["A lamp."; 4_200];
     subject.index.put(document("many", 1, &many)).await.unwrap();
@@ -106,7 +110,7 @@ async fn what_is_left_is_found_after_most_was_removed() {
 
 #[tokio::test]
 async fn terms_of_an_older_analysis_are_made_anew() {
-    let subject = Embedded::start().await;
+    let subject = Embedded::fresh();
     subject.index.put(document("a", 1, &["A lamp of brass."])).await.unwrap();
     subject.index.close().await.unwrap();
     let file = rusqlite::Connection::open(subject.folder.path().join("index.db")).unwrap();
@@ -132,7 +136,7 @@ async fn a_file_of_another_format_is_refused_and_one_that_is_no_index_too() {
 
 #[tokio::test]
 async fn a_span_that_is_not_its_text_is_refused() {
-    let subject = Embedded::start().await;
+    let subject = Embedded::fresh();
     let mut wrong = document("a", 1, &["A lamp of brass."]);
     wrong.chunks[0].end -= 1;
     assert!(subject.index.put(wrong).await.unwrap_err().message.contains("chunk 0"));

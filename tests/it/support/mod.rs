@@ -1,9 +1,11 @@
-//! What tests share: apps, processes, the scripted provider, Redis servers and a proxy before them, waiting for conditions.
+//! What tests share: apps, processes, the scripted provider, Redis servers and a proxy before them, a small Qdrant,
+//! waiting for conditions.
 
 pub mod app;
 pub mod process;
 pub mod provider;
 pub mod proxy;
+pub mod qdrant;
 pub mod redis;
 
 use std::time::Duration;

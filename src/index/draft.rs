@@ -6,8 +6,6 @@ use crate::{
     text::analysis,
 };
 
-use super::dense;
-
 /// Chunks that one document can have: rows are numbered by it.
 const MOST_CHUNKS: usize = 1 << 23;
 /// Bytes of text that one document can have.
@@ -46,7 +44,7 @@ pub(super) fn check(document: &mut IndexedDocument) -> Result<(), Failure> {
             let message = format!("the embedding of chunk {number} holds what is no number");
             return Err(Failure::new(Code::ProviderGarbled, message));
         }
-        if let Some(unit) = dense::unit(vector) {
+        if let Some(unit) = unit(vector) {
             *vector = unit;
         }
     }
@@ -73,6 +71,26 @@ pub(super) fn digest(document: &IndexedDocument) -> [u8; 32] {
         field(&(chunk.headings.len() as u64).to_le_bytes());
         chunk.headings.iter().for_each(|heading| field(heading.as_bytes()));
     }
-    document.vectors.iter().for_each(|vector| field(&dense::to_stored(vector)));
+    for vector in &document.vectors {
+        field(&vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+    }
     hasher.finalize().into()
+}
+
+/// The vector with length one; none if it has no direction (all zero) or holds what is no number.
+pub(super) fn unit(vector: &[f32]) -> Option<Vec<f32>> {
+    let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    (length.is_finite() && length > 0.0).then(|| vector.iter().map(|x| (f64::from(*x) / length) as f32).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_vector_has_length_one_and_one_without_direction_is_none() {
+        assert_eq!(unit(&[3.0, 4.0]), Some(vec![0.6, 0.8]));
+        assert_eq!(unit(&[0.0, 0.0]), None);
+        assert_eq!(unit(&[f32::NAN, 1.0]), None);
+    }
 }
