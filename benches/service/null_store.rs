@@ -140,9 +140,6 @@ impl Maintenance for NullStore {
     async fn upkeep(&self) -> Result<Upkeep> {
         Ok(Upkeep::default())
     }
-    async fn next_due(&self) -> Result<Option<std::time::Duration>> {
-        Ok(None)
-    }
     async fn ping(&self) -> Result<()> {
         Ok(())
     }

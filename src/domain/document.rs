@@ -112,6 +112,22 @@ pub enum DocumentState {
     Deleting,
 }
 
+impl DocumentState {
+    /// The state of a document of which a version is seen or not, whose newest submission is a deletion that waits
+    /// or not, and that has jobs waiting or not.
+    pub const fn of(seen: bool, deletion_waits: bool, jobs_wait: bool) -> Self {
+        if deletion_waits {
+            Self::Deleting
+        } else if seen {
+            Self::Ready
+        } else if jobs_wait {
+            Self::Pending
+        } else {
+            Self::Failed
+        }
+    }
+}
+
 /// A document as listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DocumentRecord {

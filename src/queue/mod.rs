@@ -4,7 +4,7 @@
 //! clock. A store never interprets a payload, except that it keeps the document registry in step with
 //! the jobs that change documents.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ use crate::domain::{
 };
 
 pub mod redis;
+pub mod share;
 pub mod sqlite;
 pub mod watch;
 
@@ -177,6 +178,38 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// What to ask for the next page with; none: this was the last.
     pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A page out of a list that was asked for one item more than the page holds.
+    pub fn cut(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Self { next_cursor: items.last().filter(|_| more).map(cursor), items }
+    }
+}
+
+/// A cursor into dead letters: the time and id of the last one shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadCursor {
+    /// When it died, in milliseconds since 1970 (UTC).
+    pub at: i64,
+    /// Which it is.
+    pub id: JobId,
+}
+
+impl fmt::Display for DeadCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.at, self.id)
+    }
+}
+
+impl DeadCursor {
+    /// Reads a cursor; one that was never given out is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (at, id) = text.rsplit_once('-')?;
+        Some(Self { at: at.parse().ok()?, id: id.parse().ok()? })
+    }
 }
 
 /// Which documents have chunks of superseded versions left in the index.
@@ -341,6 +374,8 @@ pub struct Upkeep {
     pub deadlines: u64,
     /// Finished jobs whose retention was over.
     pub expired: u64,
+    /// How long until there is more to do: something is due, a lease or a deadline ends. None: nothing is known.
+    pub next_due: Option<Duration>,
 }
 
 /// Housekeeping, run by whoever is up; safe to run in many places at once.
@@ -350,9 +385,6 @@ pub trait Maintenance: Send + Sync {
     /// has expired; at most 1,000 of each. To be called at least twice per lease time: after a longer
     /// silence leases are given time to be renewed, because no worker may have been able to.
     async fn upkeep(&self) -> Result<Upkeep>;
-
-    /// When the next scheduled job is due: upkeep sleeps no longer than that. None: nothing is scheduled.
-    async fn next_due(&self) -> Result<Option<Duration>>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<()>;

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Debug,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -39,7 +40,19 @@ impl Watchers {
     /// Starts watching a job. Begin to watch before looking at the job, so that no change falls between.
     pub fn watch(&self, job: JobId) -> Watch {
         let receiver = self.jobs().entry(job).or_insert_with(|| watch::Sender::new(Pulse::default())).subscribe();
-        Watch { job, receiver: Some(receiver), watchers: self.clone() }
+        Watch { job, receiver: Some(receiver), watchers: self.clone(), keeps_alive: None }
+    }
+
+    /// The same, keeping something for as long as it is watched.
+    pub fn watch_with(&self, job: JobId, keeps: impl Debug + Send + Sync + 'static) -> Watch {
+        let mut watch = self.watch(job);
+        watch.keeps_alive = Some(Box::new(keeps));
+        watch
+    }
+
+    /// The jobs that are watched at present.
+    pub fn watched(&self) -> Vec<JobId> {
+        self.jobs().keys().copied().collect()
     }
 
     /// Tells of a change of a job.
@@ -69,7 +82,13 @@ pub struct Watch {
     job: JobId,
     receiver: Option<watch::Receiver<Pulse>>,
     watchers: Watchers,
+    /// Let go of with the watch.
+    keeps_alive: Option<Box<dyn Keep>>,
 }
+
+/// Anything that may be kept with a watch.
+trait Keep: Debug + Send + Sync {}
+impl<T: Debug + Send + Sync> Keep for T {}
 
 impl Watch {
     /// Resolves with the latest pulse once there is one that this waiter has not seen. Cancel safe.

@@ -46,7 +46,7 @@ async fn round(store: &SharedJobStore) -> crate::queue::Result<Duration> {
             "jobs taken back or buried"
         );
     }
-    Ok(store.next_due().await?.map_or(LONGEST_SLEEP, |due| due.min(LONGEST_SLEEP)))
+    Ok(done.next_due.map_or(LONGEST_SLEEP, |due| due.min(LONGEST_SLEEP)))
 }
 
 /// Removes superseded chunks from the index until stopped.

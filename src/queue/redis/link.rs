@@ -256,6 +256,12 @@ impl Link {
         }
     }
 
+    /// The hosts of the URL, for people.
+    pub fn hosts(&self) -> String {
+        let hosts = &self.0.door.address.hosts;
+        hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",")
+    }
+
     /// How often a connection that calls share was opened again.
     pub fn reconnects(&self) -> u64 {
         self.0.shared.reopenings() + self.0.durable.reopenings()

@@ -56,7 +56,7 @@ impl Documents for SqliteJobStore {
                     let found = statement.query_map(params![tenant.as_str(), after, more], rows::document)?;
                     found.collect::<rusqlite::Result<Vec<_>>>()?
                 };
-                Ok(page(items, limit, |record| record.document_id.to_string()))
+                Ok(Page::cut(items, limit, |record| record.document_id.to_string()))
             })
             .await
     }
@@ -125,13 +125,6 @@ impl Documents for SqliteJobStore {
             })
             .await
     }
-}
-
-/// A page out of a list that was asked for one item more than the page holds.
-pub(super) fn page<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
-    let more = items.len() > limit;
-    items.truncate(limit);
-    Page { next_cursor: items.last().filter(|_| more).map(cursor), items }
 }
 
 /// Gives a submitted change its version and stores it with its job.

@@ -35,9 +35,17 @@ impl Maintenance for SqliteJobStore {
         done.deadlines = self.in_steps(|step| bury(step).map(|buried| (buried, 0))).await?.0;
         done.promoted = self.in_steps(|step| promote(step).map(|promoted| (promoted, 0))).await?.0;
         done.expired = self.in_steps(|step| expire(step).map(|expired| (expired, 0))).await?.0;
+        done.next_due = self.next_due().await?;
         Ok(done)
     }
 
+    async fn ping(&self) -> Result<()> {
+        self.writer.call(Durability::Written, |_| Ok(())).await
+    }
+}
+
+impl SqliteJobStore {
+    /// When the next scheduled job is due. Silent workers and deadlines need no thought: a round comes often enough.
     async fn next_due(&self) -> Result<Option<Duration>> {
         let now = self.shared.clock.now();
         self.readers
@@ -48,12 +56,6 @@ impl Maintenance for SqliteJobStore {
             .await
     }
 
-    async fn ping(&self) -> Result<()> {
-        self.writer.call(Durability::Written, |_| Ok(())).await
-    }
-}
-
-impl SqliteJobStore {
     /// Repeats a step until it finds less than its fill; sums up both of its counts.
     async fn in_steps(
         &self,

@@ -4,14 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
-use super::{
-    SqliteJobStore, documents, rows,
-    rows::{DeadCursor, Row},
-    sql,
-    state::Totals,
-    step::Step,
-    writer::Durability,
-};
+use super::{SqliteJobStore, documents, rows, rows::Row, sql, state::Totals, step::Step, writer::Durability};
 use crate::{
     domain::{
         clock::Timestamp,
@@ -21,7 +14,8 @@ use crate::{
         job::{AttemptRecord, DeadLetter, DeadReason, Kind, Status},
     },
     queue::{
-        DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Operations, Page, QueueStats, Replay, Result, WorkerView,
+        DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Operations, Page, QueueStats, Replay, Result,
+        WorkerView,
     },
 };
 
@@ -80,9 +74,7 @@ impl Operations for SqliteJobStore {
                 let params = params![reason, code, kind, at, id, limit.saturating_add(1) as i64];
                 let mut statement = connection.prepare_cached(sql::DEAD_LETTERS)?;
                 let items = statement.query_map(params, rows::dead_letter)?.collect::<rusqlite::Result<Vec<_>>>()?;
-                Ok(documents::page(items, limit, |letter| {
-                    DeadCursor { at: letter.dead_at.0, id: letter.job_id }.to_string()
-                }))
+                Ok(Page::cut(items, limit, |letter| DeadCursor { at: letter.dead_at.0, id: letter.job_id }.to_string()))
             })
             .await
     }

@@ -1,6 +1,6 @@
 //! From rows to the domain's types and back.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use rusqlite::Row as SqlRow;
 use serde::{Serialize, de::DeserializeOwned};
@@ -169,15 +169,7 @@ pub(super) fn document(row: &SqlRow<'_>) -> rusqlite::Result<DocumentRecord> {
     let deletes = row.get_ref(13)?.as_str()? == "delete";
     let newest_waits = row.get_ref(14)?.as_str()? == "waiting";
     let any_waits = row.get::<_, i64>(15)? > 0;
-    let state = if deletes && newest_waits {
-        DocumentState::Deleting
-    } else if seen.is_some() {
-        DocumentState::Ready
-    } else if any_waits {
-        DocumentState::Pending
-    } else {
-        DocumentState::Failed
-    };
+    let state = DocumentState::of(seen.is_some(), deletes && newest_waits, any_waits);
     Ok(DocumentRecord {
         document_id: name(row, 0)?,
         title: row.get(1)?,
@@ -195,25 +187,4 @@ pub(super) fn document(row: &SqlRow<'_>) -> rusqlite::Result<DocumentRecord> {
         error: json_or_none(row, 12)?,
         embedding_model: row.get(16)?,
     })
-}
-
-/// A cursor into dead letters: the time and id of the last one shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DeadCursor {
-    pub(super) at: i64,
-    pub(super) id: JobId,
-}
-
-impl fmt::Display for DeadCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.at, self.id)
-    }
-}
-
-impl DeadCursor {
-    /// Reads a cursor; one that was never given out is none.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let (at, id) = text.rsplit_once('-')?;
-        Some(Self { at: at.parse().ok()?, id: id.parse().ok()? })
-    }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::sql;
-use crate::domain::{
-    clock::Timestamp,
-    job::{Kind, Priority, Status},
+use crate::{
+    domain::{
+        clock::Timestamp,
+        job::{Kind, Priority, Status},
+    },
+    queue::share::{self, WEIGHTS},
 };
-
-/// Priorities are taken in this proportion when all wait.
-const WEIGHTS: [i64; 3] = [8, 4, 1];
 
 /// How far back the drain rate looks, in seconds.
 const DRAIN_WINDOW: f64 = 30.0;
@@ -157,10 +157,9 @@ impl State {
         self.drain = Drain { per_second: self.drain.now(now) + 1.0 / DRAIN_WINDOW, at: now };
     }
 
-    /// When a full queue may have room again: the time in which a hundredth of it drains, 1 to 60 s.
+    /// When a full queue may have room again.
     pub(super) fn retry_after(&self, now: Timestamp, max_jobs: u64) -> Duration {
-        let seconds = (max_jobs as f64 / 100.0).max(1.0) / self.drain.now(now);
-        Duration::from_secs(if seconds.is_finite() { seconds.ceil().clamp(1.0, 60.0) as u64 } else { 60 })
+        share::retry_after(self.drain.now(now), max_jobs)
     }
 
     /// Nothing could be written just now, so no worker could beat: leases hold for half a lease more.
@@ -184,11 +183,6 @@ impl State {
         reaper.hold_until = None;
         true
     }
-}
-
-/// The priorities' shares, for estimates.
-pub(super) const fn weight(priority: Priority) -> u64 {
-    WEIGHTS[priority as usize] as u64
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     SqliteJobStore, documents, rows,
     rows::{Place, Row},
-    sql, state,
+    sql,
     step::{Ending, Step},
     writer::Durability,
 };
@@ -19,11 +19,8 @@ use crate::{
         ids::{JobId, Tenant},
         job::{JobView, NewJob, Priority, Status, Submitted},
     },
-    queue::{Result, Submissions, Watch},
+    queue::{Result, Submissions, Watch, share, share::POSITION_SHOWN},
 };
-
-/// Positions further back than this are left out.
-const POSITION_SHOWN: u64 = 10_000;
 
 #[async_trait]
 impl Submissions for SqliteJobStore {
@@ -163,7 +160,7 @@ fn position(connection: &Connection, view: &JobView, place: &Place) -> rusqlite:
         if position > POSITION_SHOWN {
             break;
         }
-        let share = (own + 1) * state::weight(*other) / state::weight(place.priority);
+        let share = (own + 1) * share::weight(*other) / share::weight(place.priority);
         position += count(*other, i64::MAX, share)?;
     }
     Ok((position <= POSITION_SHOWN).then_some(position))

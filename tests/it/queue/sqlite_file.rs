@@ -46,7 +46,7 @@ impl SqliteFixture {
     }
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Fixture for SqliteFixture {
     async fn open(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();

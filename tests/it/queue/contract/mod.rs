@@ -53,7 +53,7 @@ impl Default for Limits {
 }
 
 /// An adapter under test: an empty store, time that passes at will, a restart.
-#[async_trait]
+#[async_trait(?Send)]
 pub trait Fixture: Sized + Send + Sync {
     async fn open(limits: Limits) -> Self;
     fn store(&self) -> SharedJobStore;

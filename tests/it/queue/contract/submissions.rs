@@ -94,10 +94,10 @@ pub async fn a_queue_at_its_limit_of_bytes_refuses<F: Fixture>() {
 pub async fn a_delayed_job_is_scheduled_until_its_time<F: Fixture>() {
     let fixture = F::open(Limits::default()).await;
     let store = fixture.store();
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.upkeep().await.unwrap().next_due, None);
     let id = submit(&*store, NewJob { delay: Some(Duration::from_millis(1_500)), ..chat("later") }).await;
     assert_eq!(view(&*store, id).await.status, Status::Scheduled);
-    assert_eq!(store.next_due().await.unwrap(), Some(Duration::from_millis(1_500)));
+    assert_eq!(store.upkeep().await.unwrap().next_due, Some(Duration::from_millis(1_500)));
     fixture.pass(Duration::from_millis(1_499)).await;
     assert_eq!(store.upkeep().await.unwrap().promoted, 0);
     fixture.pass(Duration::from_millis(1)).await;

@@ -1,0 +1,377 @@
+//! What workers need: beat, fetch, keep, finish, release. Every step under a lease is fenced by its script: only
+//! the job's present lease is let through.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+};
+
+use async_trait::async_trait;
+use redis::{Cmd, FromRedisValue as _, Value as RedisValue};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    RedisJobStore, Shared,
+    announcements::Subscription,
+    batch::Batch,
+    error::CallError,
+    link::Confirm,
+    millis,
+    record::{self, Header},
+    scripts, to_json,
+};
+use crate::{
+    domain::{
+        answer::{Citation, Context, Turn},
+        clock::Timestamp,
+        document::DocumentCommit,
+        ids::{JobId, Lease, Tenant, WorkerId},
+        job::{Delivery, Kind, Status},
+    },
+    queue::{Deliveries, Fenced, Finish, Release, Result, Watch, WorkerInfo},
+};
+
+/// Jobs settled, or pieces written, by one script call.
+const TOGETHER: usize = 128;
+
+/// Jobs handed over by one fetch at most: it must stay short.
+const FETCHED: usize = 256;
+
+/// Jobs handed back by one step of leaving.
+const HANDED_BACK: usize = 100;
+
+/// What came of a fetch that may have to be asked for again.
+type Number = Arc<tokio::sync::Mutex<FetchNumber>>;
+
+/// The number of the next fetch of one worker and kind. It rises only when an answer has come: until then the
+/// fetch is the same one, and hands over the same jobs.
+#[derive(Debug, Default)]
+struct FetchNumber {
+    next: u64,
+    unanswered: bool,
+}
+
+/// What this process knows of its workers.
+#[derive(Debug, Default)]
+pub(super) struct Fetches {
+    numbers: Mutex<HashMap<(WorkerId, Kind), Number>>,
+    heard: Mutex<HashMap<WorkerId, Subscription>>,
+}
+
+impl Fetches {
+    fn number(&self, worker: &WorkerId, kind: Kind) -> Number {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.entry((worker.clone(), kind)).or_default().clone()
+    }
+
+    fn forget(&self, worker: &WorkerId) {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _), _| known != worker);
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(worker);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct FinishRequest {
+    lease: Lease,
+    finish: Finish,
+}
+
+#[derive(Debug)]
+pub(super) struct ReleaseRequest {
+    lease: Lease,
+    release: Release,
+}
+
+#[derive(Debug)]
+pub(super) struct DeltaRequest {
+    lease: Lease,
+    number: u64,
+    text: String,
+}
+
+#[async_trait]
+impl Deliveries for RedisJobStore {
+    async fn heartbeat(&self, worker: &WorkerInfo) -> Result<()> {
+        let first = {
+            let mut heard = self.fetches.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = heard.len();
+            heard.entry(worker.id.clone()).or_insert_with(|| self.announcements.worker(worker.id.as_str()));
+            heard.len() > known
+        };
+        if first {
+            // Before it can hold a lease, it hears when it loses one.
+            self.announcements.worker_settled(worker.id.as_str()).await;
+        }
+        let (info, lease) = (to_json(worker), millis(self.shared.options.lease));
+        Ok(self
+            .shared
+            .call(&scripts::HEARTBEAT, Confirm::No, |command| {
+                command.arg(worker.id.as_str()).arg(&info).arg(lease);
+            })
+            .await?)
+    }
+
+    async fn fetch(&self, worker: &WorkerId, kind: Kind, max: usize) -> Result<Vec<Delivery>> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let number = self.fetches.number(worker, kind);
+        let mut number = number.lock().await;
+        let (sent_before, this) = (number.unanswered, number.next);
+        number.unanswered = true;
+        let answer: Vec<RedisValue> = self
+            .shared
+            .call_again(&scripts::FETCH, Confirm::No, sent_before, |command| {
+                command.arg(worker.as_str()).arg(kind.as_str()).arg(max.min(FETCHED)).arg(this);
+            })
+            .await?;
+        *number = FetchNumber { next: this + 1, unanswered: false };
+        let deliveries = deliveries(answer, worker, kind);
+        for delivery in &deliveries {
+            self.shared.changed_one(delivery.lease.job, Status::Running);
+        }
+        Ok(deliveries)
+    }
+
+    async fn wait_for_work(&self, kind: Kind) {
+        self.wake.wait(kind).await;
+    }
+
+    fn watch_delivery(&self, lease: &Lease) -> Watch {
+        // Its worker's own channel says when it is lost.
+        self.shared.watchers.watch(lease.job)
+    }
+
+    async fn upload(&self, job: JobId) -> Result<Option<Vec<u8>>> {
+        let found: Option<(Vec<u8>,)> = self
+            .shared
+            .call(&scripts::UPLOAD, Confirm::No, |command| {
+                command.arg(job.to_string());
+            })
+            .await?;
+        Ok(found.map(|(bytes,)| bytes))
+    }
+
+    async fn save_context(&self, lease: &Lease, context: &Context) -> Result<Fenced> {
+        let numbered = context.passages.iter().enumerate();
+        let citations: Vec<_> = numbered.map(|(index, passage)| Citation::of(index + 1, passage)).collect();
+        let (context, citations) = (to_json(context), to_json(&citations));
+        let applied: bool = self
+            .shared
+            .call(&scripts::KEEP, Confirm::No, |command| {
+                push_lease(command, lease);
+                command.arg(&context).arg(&citations);
+            })
+            .await?;
+        Ok(self.fenced(lease, applied, Status::Running))
+    }
+
+    async fn append_delta(&self, lease: &Lease, text: String) -> Result<Fenced<bool>> {
+        let number = self.next_delta.fetch_add(1, Ordering::Relaxed);
+        let code = self.deltas.ask(DeltaRequest { lease: lease.clone(), number, text }).await?;
+        if code == 0 {
+            return Ok(Fenced::Stale);
+        }
+        self.shared.changed_one(lease.job, Status::Running);
+        Ok(Fenced::Applied(code == 2))
+    }
+
+    async fn finish(&self, lease: &Lease, finish: Finish) -> Result<Fenced> {
+        let applied = self.finishes.ask(FinishRequest { lease: lease.clone(), finish }).await?;
+        Ok(if applied { Fenced::Applied(()) } else { Fenced::Stale })
+    }
+
+    async fn release(&self, lease: &Lease, release: Release) -> Result<Fenced> {
+        let applied = self.releases.ask(ReleaseRequest { lease: lease.clone(), release }).await?;
+        Ok(if applied { Fenced::Applied(()) } else { Fenced::Stale })
+    }
+
+    async fn leave(&self, worker: &WorkerId) -> Result<()> {
+        loop {
+            let (handed_back, changed): (usize, Vec<String>) = self
+                .shared
+                .call(&scripts::LEAVE, Confirm::No, |command| {
+                    command.arg(worker.as_str()).arg(HANDED_BACK);
+                })
+                .await?;
+            self.shared.changed(&changed);
+            if handed_back < HANDED_BACK {
+                self.fetches.forget(worker);
+                return Ok(());
+            }
+        }
+    }
+
+    async fn turns(&self, tenant: &Tenant, conversation_id: &str, limit: usize) -> Result<Vec<Turn>> {
+        let newest_first: Vec<Vec<u8>> = self
+            .shared
+            .call(&scripts::TURNS, Confirm::No, |command| {
+                command.arg(tenant.as_str()).arg(conversation_id).arg(limit);
+            })
+            .await?;
+        let turns = newest_first.iter().rev().map(|turn| serde_json::from_slice(turn));
+        Ok(turns
+            .collect::<Result<_, _>>()
+            .map_err(|_| CallError::Answer { script: "turns", detail: "a turn can't be read" })?)
+    }
+}
+
+impl RedisJobStore {
+    fn fenced(&self, lease: &Lease, applied: bool, status: Status) -> Fenced {
+        if !applied {
+            return Fenced::Stale;
+        }
+        self.shared.changed_one(lease.job, status);
+        Fenced::Applied(())
+    }
+}
+
+fn push_lease(command: &mut Cmd, lease: &Lease) {
+    command.arg(lease.job.to_string()).arg(lease.worker.as_str()).arg(lease.delivery);
+}
+
+/// Reads what a fetch handed over. Never fails as a whole: the jobs are handed over by now, and an error would
+/// leave all of them running with nobody at work on them. What can't be read is missing, and the worker buries
+/// that one job.
+fn deliveries(answer: Vec<RedisValue>, worker: &WorkerId, kind: Kind) -> Vec<Delivery> {
+    let mut values = answer.into_iter();
+    let now = values.next().and_then(|now| i64::from_redis_value(now).ok()).unwrap_or_default();
+    let mut deliveries = Vec::with_capacity(values.len() / 6);
+    while let (Some(id), Some(data), Some(attempt), Some(delivery), Some(deferrals), Some(context)) =
+        (values.next(), values.next(), values.next(), values.next(), values.next(), values.next())
+    {
+        let Some(job) = String::from_redis_value(id).ok().and_then(|id| id.parse().ok()) else { continue };
+        let data = Vec::<u8>::from_redis_value(data).unwrap_or_default();
+        let context = Vec::<u8>::from_redis_value(context).unwrap_or_default();
+        let number = |value| u64::from_redis_value(value).unwrap_or(1);
+        let (header, payload) = record::split(&data);
+        let header = header.and_then(|header| Header::parse(header).ok()).unwrap_or_default();
+        deliveries.push(Delivery {
+            lease: Lease { job, worker: worker.clone(), delivery: number(delivery) },
+            tenant: header.tenant.clone(),
+            kind,
+            payload: record::payload(payload),
+            attempt: number(attempt) as u32,
+            max_attempts: header.max_attempts.max(1),
+            deferrals: number(deferrals) as u32,
+            created_at: Timestamp(header.created_at),
+            remaining: header.deadline_at().map(|deadline| deadline.since(Timestamp(now))),
+            // A context of an older form is only work to be done again.
+            context: serde_json::from_slice(&context).ok(),
+            document: header.document(),
+            conversation_id: header.conversation_id,
+            traceparent: header.traceparent,
+        });
+    }
+    deliveries
+}
+
+/// Sends finishes.
+pub(super) fn finishes(
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+    shared: &Arc<Shared>,
+) -> Batch<FinishRequest, bool> {
+    let shared = shared.clone();
+    Batch::start(tracker, stop, TOGETHER, move |requests: Vec<FinishRequest>| {
+        let shared = shared.clone();
+        async move {
+            let (codes, changed): (Vec<bool>, Vec<String>) = shared
+                .call(&scripts::FINISH, Confirm::Durable, |command| {
+                    command.arg(requests.len());
+                    for request in &requests {
+                        push_lease(command, &request.lease);
+                        push_finish(command, &request.finish);
+                    }
+                })
+                .await?;
+            shared.changed(&changed);
+            one_for_each("finish", &requests, codes)
+        }
+    })
+}
+
+fn push_finish(command: &mut Cmd, finish: &Finish) {
+    match finish {
+        Finish::Completed { result, document, turn } => {
+            command.arg("completed").arg(to_json(result)).arg(turn.as_ref().map(to_json).unwrap_or_default());
+            match document {
+                None => command.arg("").arg("").arg("").arg(0).arg(0),
+                Some(DocumentCommit::Unchanged) => command.arg("unchanged").arg("").arg("").arg(0).arg(0),
+                Some(DocumentCommit::Deleted) => command.arg("deleted").arg("").arg("").arg(0).arg(0),
+                Some(DocumentCommit::Superseded) => command.arg("superseded").arg("").arg("").arg(0).arg(0),
+                Some(DocumentCommit::Replaced { title, embedding_model, chunks, text_bytes }) => command
+                    .arg("replaced")
+                    .arg(title)
+                    .arg(embedding_model.as_deref().unwrap_or_default())
+                    .arg(*chunks)
+                    .arg(*text_bytes),
+            };
+        }
+        Finish::Dead { reason, error } => {
+            command.arg("dead").arg(reason.as_str()).arg(error.code.as_str()).arg(to_json(error));
+            command.arg("").arg("").arg("").arg("");
+        }
+    }
+}
+
+/// Sends releases.
+pub(super) fn releases(
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+    shared: &Arc<Shared>,
+) -> Batch<ReleaseRequest, bool> {
+    let shared = shared.clone();
+    Batch::start(tracker, stop, TOGETHER, move |requests: Vec<ReleaseRequest>| {
+        let shared = shared.clone();
+        async move {
+            let (codes, changed): (Vec<bool>, Vec<String>) = shared
+                .call(&scripts::RELEASE, Confirm::No, |command| {
+                    command.arg(requests.len());
+                    for request in &requests {
+                        push_lease(command, &request.lease);
+                        match &request.release {
+                            Release::Retry { after, error } => {
+                                command.arg("retry").arg(millis(*after)).arg(error.code.as_str()).arg(to_json(error))
+                            }
+                            Release::Defer { after, error } => {
+                                command.arg("defer").arg(millis(*after)).arg(error.code.as_str()).arg(to_json(error))
+                            }
+                            Release::HandBack => command.arg("hand_back").arg(0).arg("").arg(""),
+                        };
+                    }
+                })
+                .await?;
+            shared.changed(&changed);
+            one_for_each("release", &requests, codes)
+        }
+    })
+}
+
+/// Sends pieces of answers.
+pub(super) fn deltas(tracker: &TaskTracker, stop: &CancellationToken, shared: &Arc<Shared>) -> Batch<DeltaRequest, u8> {
+    let shared = shared.clone();
+    Batch::start(tracker, stop, TOGETHER, move |requests: Vec<DeltaRequest>| {
+        let shared = shared.clone();
+        async move {
+            let codes: Vec<u8> = shared
+                .call(&scripts::DELTA, Confirm::No, |command| {
+                    command.arg(requests.len());
+                    for request in &requests {
+                        push_lease(command, &request.lease);
+                        command.arg(request.number).arg(to_json(&request.text));
+                    }
+                })
+                .await?;
+            one_for_each("delta", &requests, codes)
+        }
+    })
+}
+
+fn one_for_each<Q, A>(script: &'static str, requests: &[Q], answers: Vec<A>) -> Result<Vec<A>, CallError> {
+    if answers.len() == requests.len() {
+        Ok(answers)
+    } else {
+        Err(CallError::Answer { script, detail: "not one answer for each request" })
+    }
+}

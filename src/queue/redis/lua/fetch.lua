@@ -1,0 +1,130 @@
+-- Hands queued jobs of one kind to a live worker, each under a lease of its own, high, normal and low
+-- priority 8:4:1 when all wait.
+-- ARGV[4] worker, ARGV[5] kind, ARGV[6] at most so many, ARGV[7] number of this fetch, rising: one that has been
+-- carried out hands over the same jobs again
+-- Returns the instant, then six elements a job: id, data, attempt, delivery, deferrals, context (empty:
+-- none).
+
+local worker, kind, max, number = take(), take(), take_number(), take_number()
+local lease_until = tonumber(redis.call('ZSCORE', q .. 'workers', worker))
+if not lease_until or lease_until <= now or redis.call('SISMEMBER', q .. 'paused', kind) == 1 then
+  return { now }
+end
+
+local reply = { now }
+local function hand(id, data, attempt, delivery, deferrals, context)
+  local at = #reply
+  reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = id, data, attempt, delivery
+  reply[at + 5] = deferrals
+  reply[at + 6] = context and redis.call('HGET', q .. 'contexts', id) or ''
+end
+
+-- Not only when it is sent again: what was sent to a server that stalled may run after what followed it.
+local last = redis.call('HGET', q .. 'fetches:' .. worker, kind)
+local last_number = last and tonumber(string.match(last, '^%d+')) or -1
+if last_number > number then
+  return reply
+elseif last_number == number then
+  for id in string.gmatch(last, ' (%S+)') do
+    local job = load(id)
+    if job and job.status == 'running' and job.worker == worker then
+      hand(id, redis.call('HGET', q .. 'data', id), job.attempt, job.delivery, job.deferrals, job.context)
+    end
+  end
+  return reply
+end
+
+bury(100)
+
+-- How many to take of each priority: smooth weighted round robin, so that low ones are spread evenly and an
+-- idle priority saves nothing up. Its credits are kept only while priorities compete.
+local names, weights = { 'high', 'normal', 'low' }, { 8, 4, 1 }
+local keys, waiting, competing = {}, {}, 0
+for i = 1, 3 do
+  keys[i] = q .. 'queued:' .. kind .. ':' .. names[i]
+  waiting[i] = redis.call('ZCARD', keys[i])
+  competing = competing + (waiting[i] > 0 and 1 or 0)
+end
+if competing == 0 then
+  return reply
+end
+local order, wanted = {}, { 0, 0, 0 }
+if competing == 1 then
+  for i = 1, 3 do
+    wanted[i] = math.min(max, waiting[i])
+    for _ = 1, wanted[i] do
+      order[#order + 1] = i
+    end
+  end
+else
+  local credits_key = 'credits:' .. kind
+  local credits = {}
+  for credit in string.gmatch(redis.call('HGET', q .. 'counters', credits_key) or '0 0 0', '%S+') do
+    credits[#credits + 1] = tonumber(credit)
+  end
+  while #order < max do
+    local best, total = nil, 0
+    for i = 1, 3 do
+      if waiting[i] > wanted[i] then
+        total = total + weights[i]
+        credits[i] = credits[i] + weights[i]
+        if not best or credits[i] > credits[best] then
+          best = i
+        end
+      else
+        credits[i] = 0
+      end
+    end
+    if not best then
+      break
+    end
+    credits[best] = credits[best] - total
+    wanted[best] = wanted[best] + 1
+    order[#order + 1] = best
+  end
+  redis.call('HSET', q .. 'counters', credits_key, table.concat(credits, ' '))
+end
+
+local taken = {}
+for i = 1, 3 do
+  taken[i] = wanted[i] > 0 and redis.call('ZPOPMIN', keys[i], wanted[i]) or {}
+end
+local at, ids, places = { 1, 1, 1 }, {}, {}
+for _, i in ipairs(order) do
+  ids[#ids + 1], places[#places + 1] = taken[i][at[i]], taken[i][at[i] + 1]
+  at[i] = at[i] + 2
+end
+
+local datas = redis.call('HMGET', q .. 'data', unpack(ids))
+local inflight = {}
+for i, id in ipairs(ids) do
+  local data = datas[i]
+  -- A job without its data can't be; were it so, it would not be worth stopping the queue for.
+  if data then
+    local meta_key = q .. 'meta:' .. id
+    local meta = redis.call('HMGET', meta_key, 'attempt', 'delivery', 'deliveries', 'deferrals', 'context')
+    local attempt, delivery = (tonumber(meta[1]) or 0) + 1, (tonumber(meta[2]) or 0) + 1
+    redis.call('HSET', meta_key, 'status', 'running', 'attempt', attempt, 'delivery', delivery, 'deliveries',
+      (tonumber(meta[3]) or 0) + 1, 'worker', worker, 'place', places[i], 'started_at', now, 'kind', kind,
+      'bytes', string.match(data, '^1{"bytes":(%d+)') or 0)
+    redis.call('RPUSH', q .. 'events:' .. id, attempt .. ' started ' .. worker)
+    redis.call('PUBLISH', q .. 'job:' .. id, 'running ' .. origin)
+    inflight[#inflight + 1] = 0
+    inflight[#inflight + 1] = worker .. ' ' .. id
+    hand(id, data, attempt, delivery, tonumber(meta[4]) or 0, meta[5])
+  end
+end
+if #inflight > 0 then
+  redis.call('ZADD', q .. 'inflight:' .. kind, unpack(inflight))
+  if redis.call('EXISTS', q .. 'deadlines') == 1 then
+    redis.call('ZREM', q .. 'deadlines', unpack(ids))
+  end
+  redis.call('HSET', q .. 'fetches:' .. worker, kind, number .. ' ' .. table.concat(ids, ' '))
+end
+-- The token is handed on while work remains, and taken away with the last of it.
+if waiting[1] + waiting[2] + waiting[3] > #order then
+  wake(kind)
+else
+  redis.call('DEL', q .. 'signal:' .. kind)
+end
+return reply

@@ -1,0 +1,197 @@
+-- What every script stands on: the queue's keys, the present instant, a job's record and its changes.
+-- Put before each of them.
+-- KEYS[1] the queue's data hash: its name gives the prefix, and the Cluster slot, of all other keys
+-- ARGV[1] the calling store's id, so that it knows its own announcements
+-- ARGV[2] the instant to work with (milliseconds); empty: the server's own clock
+-- ARGV[3] 1: this call may have been carried out before, its answer was lost
+-- ARGV[4..] as each script says, read in order by take()
+
+local q = string.sub(KEYS[1], 1, -5)
+local origin, now, again = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local next_argument = 3
+local function take()
+  next_argument = next_argument + 1
+  return ARGV[next_argument]
+end
+local function take_number()
+  return tonumber(take())
+end
+
+-- Jobs changed by this call, as id, status, id, status.
+local changed = {}
+local function announce(id, status)
+  changed[#changed + 1] = id
+  changed[#changed + 1] = status
+  redis.call('PUBLISH', q .. 'job:' .. id, status .. ' ' .. origin)
+end
+
+-- Leaves one token for a worker that waits for this kind, unless there is one.
+local woken = {}
+local function wake(kind)
+  if not woken[kind] then
+    woken[kind] = true
+    if redis.call('LLEN', q .. 'signal:' .. kind) == 0 then
+      redis.call('RPUSH', q .. 'signal:' .. kind, 1)
+    end
+  end
+end
+
+local function queue_key(job)
+  return q .. 'queued:' .. job.kind .. ':' .. job.priority
+end
+
+local function next_place()
+  return redis.call('HINCRBY', q .. 'counters', 'place', 1)
+end
+
+local function log(job, entry)
+  redis.call('RPUSH', q .. 'events:' .. job.id, job.attempt .. ' ' .. entry)
+end
+
+-- A job's data is `1`, the header (JSON), a newline, the payload as it came. Data of any other form was
+-- pushed by another producer, and is a payload alone.
+local function is_own(data)
+  return string.sub(data, 1, 2) == '1{'
+end
+
+local function header(data)
+  return cjson.decode(string.sub(data, 2, string.find(data, '\n', 1, true) - 1))
+end
+
+local NUMBERS = {
+  attempt = true, delivery = true, deliveries = true, lost_leases = true, deferrals = true, place = true,
+  queued_at = true, due_at = true, started_at = true, finished_at = true, retry_at = true, bytes = true,
+}
+
+-- The whole record of a job, or nil. Its `meta` hash is made with its first change: without one it is queued.
+local function load(id)
+  local data = redis.call('HGET', q .. 'data', id)
+  if not data then
+    return nil
+  end
+  local job
+  if is_own(data) then
+    job = header(data)
+    local meta = redis.call('HGETALL', q .. 'meta:' .. id)
+    for i = 1, #meta, 2 do
+      job[meta[i]] = NUMBERS[meta[i]] and tonumber(meta[i + 1]) or meta[i + 1]
+    end
+    job.status = job.status or 'queued'
+  else
+    job = { kind = 'chat', status = 'scheduled', created_at = now, max_attempts = 1, bytes = 0, foreign = true }
+  end
+  job.id = id
+  job.tenant = job.tenant or 'default'
+  job.priority = job.priority or 'normal'
+  for _, counter in ipairs({ 'attempt', 'delivery', 'deliveries', 'lost_leases', 'deferrals' }) do
+    job[counter] = job[counter] or 0
+  end
+  if job.deadline_ms then
+    job.deadline_at = (job.replayed_at or job.created_at) + job.deadline_ms
+  end
+  return job
+end
+
+-- The fence: the job if this lease is its present one, else nil and what the record says of status, worker
+-- and delivery. Only what the hot ways need is read.
+local function held(id, worker, delivery)
+  local meta = redis.call('HMGET', q .. 'meta:' .. id, 'status', 'worker', 'delivery', 'attempt', 'kind', 'bytes',
+    'context', 'code', 'started_at')
+  if meta[1] ~= 'running' or meta[2] ~= worker or meta[3] ~= delivery then
+    return nil, meta
+  end
+  return {
+    id = id, status = 'running', worker = worker, delivery = tonumber(delivery), attempt = tonumber(meta[4]),
+    kind = meta[5], bytes = tonumber(meta[6]), context = meta[7], code = meta[8], started_at = meta[9],
+  }
+end
+
+-- Whether a call that is made again finds what its first time left: the job is past this lease.
+local function was_settled(meta, worker, delivery)
+  return again and meta[2] == worker and meta[3] == delivery and meta[1] ~= 'cancelled'
+end
+
+-- Takes a job out of wherever it stands.
+local function leave_place(job)
+  if job.status == 'running' then
+    redis.call('ZREM', q .. 'inflight:' .. job.kind, job.worker .. ' ' .. job.id)
+  elseif job.status == 'queued' then
+    redis.call('ZREM', queue_key(job), job.id)
+  elseif job.status == 'scheduled' then
+    redis.call('ZREM', q .. 'scheduled', job.id)
+  end
+  if job.deadline_at then
+    redis.call('ZREM', q .. 'deadlines', job.id)
+  end
+end
+
+local function keep_deadline(job)
+  if job.deadline_at then
+    redis.call('ZADD', q .. 'deadlines', job.deadline_at, job.id)
+  end
+end
+
+-- Attempts used by failures: a running one is not counted when it is taken or handed back.
+local function uncounted(job)
+  return job.status == 'running' and math.max(job.attempt - 1, 0) or job.attempt
+end
+
+-- Makes a job queued at a place of its list.
+local function enqueue(job, place, attempt)
+  leave_place(job)
+  redis.call('HSET', q .. 'meta:' .. job.id, 'status', 'queued', 'queued_at', now, 'attempt', attempt,
+    'lost_leases', job.lost_leases)
+  redis.call('ZADD', queue_key(job), place, job.id)
+  keep_deadline(job)
+  announce(job.id, 'queued')
+  wake(job.kind)
+end
+
+-- Hands a running job back, as if it had not been delivered: it stands where it stood.
+local function hand_back(job)
+  enqueue(job, job.place, uncounted(job))
+end
+
+-- Makes a job wait until an instant, with these counters and this failure (JSON without its `retry_at`).
+local function schedule(job, due_at, attempt, deferrals, code, failure)
+  leave_place(job)
+  redis.call('HSET', q .. 'meta:' .. job.id, 'status', 'scheduled', 'due_at', due_at, 'attempt', attempt,
+    'deferrals', deferrals)
+  if failure then
+    redis.call('HSET', q .. 'meta:' .. job.id, 'code', code, 'error', failure, 'retry_at', due_at)
+  end
+  redis.call('ZADD', q .. 'scheduled', due_at / 1000, job.id)
+  keep_deadline(job)
+  announce(job.id, 'scheduled')
+end
+
+-- Notes that the running delivery failed or was lost: number, attempt, when it began and ended, outcome,
+-- worker, failure (JSON) and when the job was to go on, one JSON array each.
+local function note_attempt(job, outcome, failure, retry_at)
+  redis.call('RPUSH', q .. 'attempts:' .. job.id, cjson.encode({
+    job.delivery, job.attempt, tonumber(job.started_at) or now, now, outcome, job.worker or '', failure or '',
+    retry_at or 0,
+  }))
+end
+
+-- Notes how many jobs became final, weighted towards the recent ones: per second, over half a minute.
+local function note_drain(count)
+  local last = redis.call('HMGET', q .. 'counters', 'drain', 'drain_at')
+  local rate = (tonumber(last[1]) or 0) * math.exp(((tonumber(last[2]) or now) - now) / 30000)
+  redis.call('HSET', q .. 'counters', 'drain', rate + count / 30, 'drain_at', now)
+end
+
+local function drain_rate()
+  local last = redis.call('HMGET', q .. 'counters', 'drain', 'drain_at')
+  return (tonumber(last[1]) or 0) * math.exp(((tonumber(last[2]) or now) - now) / 30000)
+end
+
+-- A set of dead letters that share kind, reason and code; the list of all such sets is `dead:causes`.
+local function cause_of(job, reason, code)
+  return reason .. ':' .. code .. ':' .. job.kind
+end

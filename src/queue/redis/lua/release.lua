@@ -1,0 +1,34 @@
+-- Puts running jobs back. A stale lease changes nothing.
+-- ARGV[4] how many; for each: id, worker, delivery, how ('retry', 'defer' or 'hand_back'), how long to wait
+-- (milliseconds), code, failure (JSON)
+-- Returns a list of 1 (applied) or 0 (stale), and the list of changed jobs: id, status.
+
+local codes, ended = {}, 0
+for i = 1, take_number() do
+  local id, worker, delivery, how, after, code, failure = take(), take(), take(), take(), take_number(), take(), take()
+  local job, meta = held(id, worker, delivery)
+  if not job then
+    codes[i] = was_settled(meta, worker, delivery) and 1 or 0
+  else
+    codes[i] = 1
+    job = load(id)
+    if how == 'hand_back' then
+      hand_back(job)
+    elseif how == 'retry' and job.attempt >= job.max_attempts then
+      -- The worker decides that a job's last attempt was its last; this only makes sure.
+      die(job, 'attempts_exhausted', code, failure)
+      ended = ended + 1
+    else
+      -- Not beyond its deadline, at which it dies.
+      local due_at = math.min(now + after, job.deadline_at or now + after)
+      local retry = how == 'retry'
+      note_attempt(job, retry and 'retried' or 'deferred', failure, due_at)
+      log(job, (retry and 'retrying ' or 'deferred ') .. due_at .. ' ' .. failure)
+      schedule(job, due_at, retry and job.attempt or uncounted(job), job.deferrals + (retry and 0 or 1), code, failure)
+    end
+  end
+end
+if ended > 0 then
+  note_drain(ended)
+end
+return { codes, changed }

@@ -1,0 +1,80 @@
+-- Stores jobs, each with the document change it carries, within the queue's limits.
+-- ARGV[4] most unfinished jobs, ARGV[5] most bytes of them, ARGV[6] how many jobs follow; for each: id, tenant,
+-- kind, priority, bytes, delay (milliseconds, 0: none), deadline (milliseconds, empty: none), idempotency key
+-- (empty: none), fingerprint, header (JSON object without its opening brace), payload, and whether it changes
+-- a document: 0, or 1 followed by id, change, collection, title, source of the document
+-- Returns for each job what became of it: 'accepted', 'replayed' and the id of the job, 'mismatch', or 'full'
+-- and how many jobs end per second; two elements each. Uploads are stored before, to expire, and kept here.
+
+local max_jobs, max_bytes, jobs = take_number(), take_number(), take_number()
+local unfinished = redis.call('ZCARD', q .. 'scheduled')
+for _, kind in ipairs({ 'chat', 'ingest', 'replay' }) do
+  unfinished = unfinished + redis.call('ZCARD', q .. 'inflight:' .. kind)
+  for _, priority in ipairs({ 'high', 'normal', 'low' }) do
+    unfinished = unfinished + redis.call('ZCARD', q .. 'queued:' .. kind .. ':' .. priority)
+  end
+end
+local bytes_used = tonumber(redis.call('HGET', q .. 'counters', 'bytes')) or 0
+local bytes_before = bytes_used
+local place = nil
+
+local answers = {}
+local function answer(word, more)
+  answers[#answers + 1] = word
+  answers[#answers + 1] = more or ''
+end
+
+for _ = 1, jobs do
+  local id, tenant, kind, priority, bytes = take(), take(), take(), take(), take_number()
+  local delay, deadline, idempotency, fingerprint = take_number(), tonumber(take()), take(), take()
+  local rest, payload, document = take(), take(), nil
+  if take() == '1' then
+    document = { id = take(), change = take(), collection = take(), title = take(), source = take() }
+  end
+  local known = idempotency ~= '' and redis.call('HGET', q .. 'idempotency', tenant .. ':' .. idempotency)
+  if redis.call('HEXISTS', q .. 'data', id) == 1 then
+    answer('accepted')
+  elseif known then
+    if string.sub(known, 28) == fingerprint then
+      answer('replayed', string.sub(known, 1, 26))
+    else
+      answer('mismatch')
+    end
+  elseif unfinished >= max_jobs or bytes_used + bytes > max_bytes then
+    answer('full', tostring(drain_rate()))
+  else
+    local head = '1{"bytes":' .. bytes .. ',"created_at":' .. now .. ','
+    if document then
+      local source = document.source ~= '' and document.source or nil
+      local version = submit_document(tenant, document.id, document.change, document.collection, document.title,
+        source, id)
+      head = head .. '"version":' .. version .. ','
+      redis.call('PERSIST', q .. 'upload:' .. id)
+    end
+    redis.call('HSET', q .. 'data', id, head .. rest .. '\n' .. payload)
+    if deadline then
+      redis.call('ZADD', q .. 'deadlines', now + deadline, id)
+    end
+    if delay > 0 then
+      local due_at = math.min(now + delay, now + (deadline or delay))
+      redis.call('HSET', q .. 'meta:' .. id, 'status', 'scheduled', 'due_at', due_at)
+      redis.call('ZADD', q .. 'scheduled', due_at / 1000, id)
+    else
+      place = (place or tonumber(redis.call('HGET', q .. 'counters', 'place')) or 0) + 1
+      redis.call('ZADD', q .. 'queued:' .. kind .. ':' .. priority, place, id)
+      wake(kind)
+    end
+    if idempotency ~= '' then
+      redis.call('HSET', q .. 'idempotency', tenant .. ':' .. idempotency, id .. ' ' .. fingerprint)
+    end
+    unfinished, bytes_used = unfinished + 1, bytes_used + bytes
+    answer('accepted')
+  end
+end
+if bytes_used ~= bytes_before then
+  redis.call('HINCRBY', q .. 'counters', 'bytes', bytes_used - bytes_before)
+end
+if place then
+  redis.call('HSET', q .. 'counters', 'place', place)
+end
+return answers

@@ -1,0 +1,94 @@
+-- One step of housekeeping: takes the jobs of silent workers back, buries what is past its deadline, queues what
+-- is due, removes what has expired, sees that whoever waits for work is woken.
+-- ARGV[4] leases may be taken back until this instant, ARGV[5] at most so many of each, ARGV[6] lost leases before poison, ARGV[7]
+-- and ARGV[8] retention of completed and of dead jobs (milliseconds), ARGV[9] attempts of jobs that do not say
+-- Returns the instant; how many leases were lost, how many of these jobs are poison, how many deadlines passed, how
+-- many jobs were queued, how many removed; when there is more to do (milliseconds from now, -1: nothing is known);
+-- the list of changed jobs: id, status.
+
+-- An instant, because what is sent to a server that stalls runs when it wakes up, when every lease looks expired.
+local reap, limit, max_lost_leases = now <= take_number(), take_number(), take_number()
+local completed_retention, dead_retention, max_attempts = take_number(), take_number(), take_number()
+
+local lost, poisoned = 0, 0
+local function take_back(job)
+  note_attempt(job, 'lease_lost')
+  job.lost_leases = job.lost_leases + 1
+  lost = lost + 1
+  if job.lost_leases < max_lost_leases then
+    alert_holder(job, 'queued')
+    hand_back(job)
+    return
+  end
+  poisoned = poisoned + 1
+  redis.call('HSET', q .. 'meta:' .. job.id, 'lost_leases', job.lost_leases)
+  alert_holder(job, 'dead')
+  conclude(job, 'dead', uncounted(job), 'poison', 'poison',
+    failure_json('poison', 'its worker was lost ' .. job.lost_leases .. ' times while it ran'))
+end
+
+if reap then
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', q .. 'workers', '-inf', now, 'LIMIT', 0, limit)) do
+    local before = lost
+    for _, kind in ipairs(KINDS) do
+      for _, member in ipairs(held_by(worker, kind, limit - lost)) do
+        local job = load(string.sub(member, #worker + 2))
+        if job and job.status == 'running' and job.worker == worker then
+          take_back(job)
+        else
+          redis.call('ZREM', q .. 'inflight:' .. kind, member)
+        end
+      end
+    end
+    if lost >= limit then
+      break
+    end
+    forget_worker(worker)
+  end
+end
+
+local deadlines = bury(limit)
+
+local promoted = 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', q .. 'scheduled', '-inf', now / 1000, 'LIMIT', 0, limit)) do
+  local job = load(id)
+  if job and job.foreign then
+    job = adopt(id, max_attempts)
+  end
+  if job and job.status == 'scheduled' then
+    enqueue(job, next_place(), job.attempt)
+    promoted = promoted + 1
+  else
+    redis.call('ZREM', q .. 'scheduled', id)
+  end
+end
+
+local expired = 0
+for _, set in ipairs({ { 'done', completed_retention }, { 'cancelled', completed_retention }, { 'dead', dead_retention } }) do
+  local old = redis.call('ZRANGEBYSCORE', q .. set[1], '-inf', now - set[2], 'LIMIT', 0, limit - expired)
+  for _, id in ipairs(old) do
+    local job = load(id)
+    if job then
+      remove(job)
+    end
+    redis.call('ZREM', q .. set[1], id)
+    expired = expired + 1
+  end
+end
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', q .. 'tombstones', '-inf', now - completed_retention, 'LIMIT', 0, limit)) do
+  redis.call('UNLINK', q .. 'document:' .. key)
+  redis.call('ZREM', q .. 'tombstones', key)
+end
+redis.call('ZREMRANGEBYSCORE', q .. 'readers', '-inf', now)
+
+wake_all()
+
+local next_at = nil
+for _, set in ipairs({ { 'scheduled', 1000 }, { 'workers', 1 }, { 'deadlines', 1 } }) do
+  local head = redis.call('ZRANGE', q .. set[1], 0, 0, 'WITHSCORES')
+  if head[2] then
+    next_at = math.min(next_at or math.huge, tonumber(head[2]) * set[2])
+  end
+end
+local wait = next_at and math.max(math.ceil(next_at - now), 0) or -1
+return { now, lost, poisoned, deadlines, promoted, expired, wait, changed }

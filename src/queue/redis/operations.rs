@@ -1,0 +1,234 @@
+//! What operators need: figures, pause and resume, dead letters.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::{
+    RedisJobStore,
+    error::CallError,
+    link::Confirm,
+    record::{self, Header, Meta},
+    scripts, to_json,
+};
+use crate::{
+    domain::{
+        clock::Timestamp,
+        failure::Code,
+        ids::JobId,
+        job::{AttemptRecord, DeadLetter, DeadReason, JobError, Kind, Status},
+    },
+    queue::{
+        DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Operations, Page, QueueStats, Replay, Result,
+        WorkerView,
+    },
+};
+
+type Stats = (i64, (u64, u64, u64, u64, u64, u64), u64, i64, Vec<String>, Vec<(u64, String)>);
+
+#[async_trait]
+impl Operations for RedisJobStore {
+    async fn stats(&self) -> Result<QueueStats> {
+        let (now, (queued, scheduled, running, completed, dead, cancelled), due, oldest, paused, workers): Stats =
+            self.shared.call(&scripts::STATS, Confirm::No, |_| ()).await?;
+        let workers = workers.into_iter().filter_map(|(running, info)| {
+            let (last_heartbeat_at, info) = info.split_once(' ')?;
+            Some(WorkerView {
+                info: serde_json::from_str(info).ok()?,
+                running,
+                last_heartbeat_at: Timestamp(last_heartbeat_at.parse().ok()?),
+            })
+        });
+        let counts = Status::ALL.iter().map(|status| {
+            let count = match status {
+                Status::Queued => queued,
+                Status::Scheduled => scheduled,
+                Status::Running => running,
+                Status::Completed => completed,
+                Status::Dead => dead,
+                Status::Cancelled => cancelled,
+            };
+            (*status, count)
+        });
+        Ok(QueueStats {
+            counts: counts.collect(),
+            backlog: queued + due,
+            running,
+            oldest_queued_age_ms: u64::try_from(oldest).ok().map(|since| (now as u64).saturating_sub(since)),
+            paused: Kind::ALL.iter().filter(|kind| paused.iter().any(|word| word == kind.as_str())).copied().collect(),
+            workers: workers.collect(),
+        })
+    }
+
+    async fn pause(&self, kinds: &[Kind]) -> Result<()> {
+        self.set_paused("pause", kinds).await
+    }
+
+    async fn resume(&self, kinds: &[Kind]) -> Result<()> {
+        self.set_paused("resume", kinds).await
+    }
+
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<DeadLetter>> {
+        let before = cursor.and_then(DeadCursor::parse);
+        let sets = if *filter == DeadLetterFilter::default() {
+            vec![String::new()]
+        } else {
+            self.causes().await?.into_iter().filter(|cause| cause.fits(filter)).map(|cause| cause.name).collect()
+        };
+        if sets.is_empty() {
+            return Ok(Page { items: Vec::new(), next_cursor: None });
+        }
+        let found: Vec<(String, Vec<u8>, HashMap<String, String>)> = self
+            .shared
+            .call(&scripts::DEAD_LETTERS, Confirm::No, |command| {
+                match &before {
+                    Some(cursor) => command.arg(cursor.at).arg(cursor.id.to_string()),
+                    None => command.arg("").arg(""),
+                };
+                command.arg(limit.saturating_add(1)).arg(&sets);
+            })
+            .await?;
+        let letters = found.into_iter().map(|(id, header, meta)| letter(&id, &header, meta));
+        let letters = letters.collect::<Result<_, _>>()?;
+        Ok(Page::cut(letters, limit, |letter: &DeadLetter| {
+            DeadCursor { at: letter.dead_at.0, id: letter.job_id }.to_string()
+        }))
+    }
+
+    async fn dead_letter_groups(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterGroup>> {
+        let mut counts = HashMap::new();
+        for cause in self.causes().await?.into_iter().filter(|cause| cause.fits(filter)) {
+            *counts.entry((cause.reason, cause.code)).or_default() += cause.count;
+        }
+        let mut groups: Vec<_> =
+            counts.into_iter().map(|((reason, code), count)| DeadLetterGroup { reason, code, count }).collect();
+        groups.sort_by_key(|group| (std::cmp::Reverse(group.count), group.reason.as_str(), group.code.as_str()));
+        Ok(groups)
+    }
+
+    async fn dead_letter(&self, id: JobId) -> Result<Option<DeadLetterDetail>> {
+        let found: Option<(Vec<u8>, HashMap<String, String>, Vec<Vec<u8>>)> = self
+            .shared
+            .call(&scripts::DEAD_LETTER, Confirm::No, |command| {
+                command.arg(id.to_string());
+            })
+            .await?;
+        let Some((data, meta, attempts)) = found else { return Ok(None) };
+        let (header, payload) = record::split(&data);
+        let letter = letter(&id.to_string(), header.unwrap_or_default(), meta)?;
+        let attempts = attempts.iter().map(|attempt| attempt_record(attempt)).collect::<Option<_>>();
+        Ok(Some(DeadLetterDetail { letter, payload: record::payload(payload), attempts: attempts.ok_or(DAMAGED)? }))
+    }
+
+    async fn replay(&self, id: JobId, payload: Option<Value>) -> Result<Replay> {
+        let payload = payload.as_ref().map(to_json);
+        let (replayed, changed): (bool, Vec<String>) = self
+            .shared
+            .call(&scripts::REPLAY, Confirm::Durable, |command| {
+                command.arg(id.to_string()).arg(payload.is_some()).arg(payload.as_deref().unwrap_or_default());
+            })
+            .await?;
+        self.shared.changed(&changed);
+        Ok(if replayed { Replay::Replayed } else { Replay::NotDead })
+    }
+
+    async fn discard(&self, id: JobId) -> Result<bool> {
+        let discarded: bool = self
+            .shared
+            .call(&scripts::DISCARD, Confirm::No, |command| {
+                command.arg(id.to_string());
+            })
+            .await?;
+        if discarded {
+            self.shared.changed_one(id, Status::Dead);
+        }
+        Ok(discarded)
+    }
+}
+
+const DAMAGED: CallError = CallError::Answer { script: "a dead letter", detail: "its record can't be read" };
+
+/// Dead letters that share kind, reason and code.
+struct Cause {
+    name: String,
+    reason: DeadReason,
+    code: Code,
+    kind: Kind,
+    count: u64,
+}
+
+impl Cause {
+    fn parse(name: String, count: u64) -> Option<Self> {
+        let mut words = name.split(':');
+        let (reason, code, kind) = (words.next()?.parse().ok()?, words.next()?, words.next()?.parse().ok()?);
+        // A newer ragq may have codes that this one does not know.
+        let code = Code::ALL.iter().copied().find(|known| known.as_str() == code).unwrap_or(Code::Unknown);
+        Some(Self { name, reason, code, kind, count })
+    }
+
+    fn fits(&self, filter: &DeadLetterFilter) -> bool {
+        filter.reason.is_none_or(|reason| reason == self.reason)
+            && filter.code.is_none_or(|code| code == self.code)
+            && filter.kind.is_none_or(|kind| kind == self.kind)
+    }
+}
+
+impl RedisJobStore {
+    async fn causes(&self) -> Result<Vec<Cause>, CallError> {
+        let causes: Vec<(String, u64)> = self.shared.call(&scripts::CAUSES, Confirm::No, |_| ()).await?;
+        Ok(causes.into_iter().filter_map(|(name, count)| Cause::parse(name, count)).collect())
+    }
+
+    async fn set_paused(&self, verb: &str, kinds: &[Kind]) -> Result<()> {
+        Ok(self
+            .shared
+            .call(&scripts::PAUSE, Confirm::Durable, |command| {
+                command.arg(verb);
+                for kind in kinds {
+                    command.arg(kind.as_str());
+                }
+            })
+            .await?)
+    }
+}
+
+fn letter(id: &str, header: &[u8], meta: HashMap<String, String>) -> Result<DeadLetter, CallError> {
+    let id = id.parse().map_err(|_| DAMAGED)?;
+    record::dead_letter(id, &Header::parse(header)?, &Meta::from(meta)).ok_or(DAMAGED)
+}
+
+/// Reads an attempt as `note_attempt` of `lua/job.lua` writes it.
+fn attempt_record(json: &[u8]) -> Option<AttemptRecord> {
+    let (delivery, attempt, started_at, ended_at, outcome, worker, error, retry_at): (
+        u64,
+        u32,
+        i64,
+        i64,
+        _,
+        String,
+        String,
+        i64,
+    ) = serde_json::from_slice(json).ok()?;
+    let error = match error.as_str() {
+        "" => None,
+        json => {
+            let error: JobError = serde_json::from_str(json).ok()?;
+            Some(JobError { retry_at: (retry_at > 0).then_some(Timestamp(retry_at)), ..error })
+        }
+    };
+    Some(AttemptRecord {
+        attempt,
+        delivery,
+        worker: worker.into(),
+        started_at: Timestamp(started_at),
+        ended_at: Timestamp(ended_at),
+        outcome,
+        error,
+    })
+}
