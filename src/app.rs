@@ -1,12 +1,6 @@
 //! Puts a process together from its settings: the only place that names adapters.
 
-use std::{
-    collections::HashMap,
-    fs::{File, TryLockError},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -20,21 +14,45 @@ use crate::{
         job::Kind,
     },
     extract::Extractor,
-    index::{PassageIndex, embedded::EmbeddedIndex},
+    index::PassageIndex,
     model::{
         AnswerModel, Embedder,
         extractive::ExtractiveModel,
         observed::{Observation, Observed},
         openai::{OpenAiEmbedder, OpenAiModel, SetupError},
     },
-    queue::{
-        SharedJobStore, StoreError,
-        sqlite::{SqliteJobStore, SqliteOptions},
-    },
+    queue::{SharedJobStore, StoreError, redis::link::LinkError},
     rag::{ask::Ask, ingest::Ingest, retrieve::Retriever},
     resilience::decision::RetryPolicy,
     worker::{KindSettings, Processor, Worker, WorkerSettings},
 };
+
+mod stores;
+
+use stores::{Folder, OpenIndex, OpenStore};
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All of it: `ragq up`.
+    Everything,
+    /// The API and the housekeeping: `ragq api`.
+    Api,
+    /// The jobs and the housekeeping: `ragq worker`.
+    Worker,
+}
+
+impl Role {
+    /// Whether it answers callers.
+    pub const fn serves(self) -> bool {
+        matches!(self, Self::Everything | Self::Api)
+    }
+
+    /// Whether it works on jobs.
+    pub const fn works(self) -> bool {
+        matches!(self, Self::Everything | Self::Worker)
+    }
+}
 
 /// A process could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +66,9 @@ pub enum AppError {
     /// The job store can't be opened.
     #[error("the job store can't be opened")]
     Store(#[source] StoreError),
+    /// Redis is not there, or not as it has to be.
+    #[error(transparent)]
+    Redis(#[from] LinkError),
     /// The index can't be opened.
     #[error("the index can't be opened: {}", .0.message)]
     Index(#[from] Failure),
@@ -57,6 +78,23 @@ pub enum AppError {
     /// The API keys can't be read.
     #[error("{0}")]
     Keys(#[from] Problem),
+}
+
+impl AppError {
+    /// Whether something that the process depends on is not there at present.
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Redis(LinkError::Unreachable(_)))
+    }
+
+    /// Whether it can't be mended but by other settings, here or there.
+    pub const fn is_misconfigured(&self) -> bool {
+        matches!(
+            self,
+            Self::Redis(LinkError::Options(_) | LinkError::Unsafe(_) | LinkError::Denied(_))
+                | Self::Keys(_)
+                | Self::Provider(_)
+        )
+    }
 }
 
 /// All parts of a process, ready to run.
@@ -72,14 +110,18 @@ pub struct App {
     keys: api::ApiKeys,
     health: Arc<Health>,
     program: PathBuf,
-    embedded: Embedded,
+    role: Role,
+    queue_setup: String,
+    index_setup: String,
+    warnings: Vec<String>,
+    open: Open,
 }
 
-/// The concrete stores of the embedded deployment, to be closed at the end, and the lock on their folder.
-struct Embedded {
-    store: Arc<SqliteJobStore>,
-    index: Arc<EmbeddedIndex>,
-    _lock: File,
+/// What is to be closed at the end, and the lock on the folder of the embedded stores.
+struct Open {
+    store: OpenStore,
+    index: OpenIndex,
+    _folder: Option<Folder>,
 }
 
 /// What `/health/ready` knows of the parts outside the job store.
@@ -102,29 +144,19 @@ impl api::HealthSource for Health {
 }
 
 impl App {
-    /// The embedded deployment: job store and index as files in `data`. `program` is this binary, which
-    /// reads documents in processes of its own. Opens files: blocks for as long as that takes.
-    pub fn embedded(settings: Settings, data: &Path, program: PathBuf) -> Result<Self, AppError> {
+    /// Opens what the settings name: Redis or Qdrant where they are set, else files in the data folder. `program` is
+    /// this binary, which reads documents in processes of its own.
+    pub async fn open(settings: Settings, role: Role, program: PathBuf) -> Result<Self, AppError> {
         let keys = api::ApiKeys::new(settings.api_keys()?);
-        let lock = lock(data)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let options = SqliteOptions {
-            lease: Duration::from_millis(settings.queue.lease_ms),
-            max_lost_leases: settings.queue.max_lost_leases,
-            max_jobs: settings.queue.max_jobs,
-            max_bytes: settings.queue.max_bytes,
-            completed_retention: Duration::from_secs(settings.queue.completed_retention_s),
-            dead_retention: Duration::from_secs(settings.queue.dead_retention_s),
-            take_back_all: true,
-        };
-        let store =
-            Arc::new(SqliteJobStore::open(&data.join("jobs.db"), options, clock.clone()).map_err(AppError::Store)?);
-        let index = Arc::new(EmbeddedIndex::open(&data.join("index.db"))?);
+        let folder = stores::folder(&settings)?;
+        let (store, queue_setup, warnings) = stores::store(&settings, &clock).await?;
+        let (index, index_setup) = stores::index(&settings)?;
         let health = Arc::new(Health { answers: Observation::default(), embeddings: Observation::default() });
         let (model, embedder) = models(&settings, &health)?;
         Ok(Self {
-            store: store.clone(),
-            index: index.clone(),
+            store: store.port(),
+            index: index.port(),
             model,
             embedder,
             settings,
@@ -132,8 +164,22 @@ impl App {
             keys,
             health,
             program,
-            embedded: Embedded { store, index, _lock: lock },
+            role,
+            queue_setup,
+            index_setup,
+            warnings,
+            open: Open { store, index, _folder: folder },
         })
+    }
+
+    /// What the process does.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// What the operator should know of the stores.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What is configured, as shown at start and on the landing page.
@@ -149,11 +195,7 @@ impl App {
             Some(embedder) => format!("lexical and dense ({})", embedder.model()),
             None => "lexical".to_owned(),
         };
-        api::Setup {
-            queue: "embedded (SQLite, synced to disk before a job is accepted)".to_owned(),
-            index: format!("embedded (SQLite), {retrieval}"),
-            model,
-        }
+        api::Setup { queue: self.queue_setup.clone(), index: format!("{}, {retrieval}", self.index_setup), model }
     }
 
     /// How long running jobs may go on after the order to stop.
@@ -161,9 +203,14 @@ impl App {
         Duration::from_millis(self.settings.worker.grace_ms)
     }
 
-    /// The HTTP API.
+    /// What is answered over HTTP: the API, or of a worker that it lives.
     pub fn router(&self, drain: CancellationToken) -> axum::Router {
-        api::router(api::ApiState::new(api::ApiParts {
+        let state = self.api_state(drain);
+        if self.role.serves() { api::router(state) } else { api::probes(state) }
+    }
+
+    fn api_state(&self, drain: CancellationToken) -> api::ApiState {
+        api::ApiState::new(api::ApiParts {
             store: self.store.clone(),
             index: self.index.clone(),
             clock: self.clock.clone(),
@@ -175,7 +222,7 @@ impl App {
             drain,
             health: self.health.clone(),
             setup: self.setup(),
-        }))
+        })
     }
 
     /// A worker for all kinds of jobs.
@@ -205,12 +252,10 @@ impl App {
 
     /// Closes the stores; nothing may use them any more.
     pub async fn close(self) {
-        let Embedded { store, index, _lock } = self.embedded;
+        let Open { store, index, _folder } = self.open;
         drop((self.store, self.index));
         store.close().await;
-        if let Err(error) = index.close().await {
-            tracing::warn!(%error, "closing the index failed");
-        }
+        index.close().await;
     }
 }
 
@@ -239,7 +284,7 @@ fn worker_settings(settings: &Settings) -> WorkerSettings {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
     let ingest_slots = if worker.ingest_slots == 0 { cores } else { worker.ingest_slots };
     WorkerSettings {
-        name: "embedded".to_owned(),
+        name: settings.worker.name.clone().unwrap_or_else(host_name),
         kinds: HashMap::from([
             (
                 Kind::Chat,
@@ -258,14 +303,8 @@ fn worker_settings(settings: &Settings) -> WorkerSettings {
     }
 }
 
-/// Makes the data folder and takes the lock on it, which ends with the process however that ends.
-fn lock(data: &Path) -> Result<File, AppError> {
-    let unusable = |error| AppError::Data(data.to_owned(), error);
-    std::fs::create_dir_all(data).map_err(unusable)?;
-    let file = File::options().create(true).truncate(false).write(true).open(data.join("lock")).map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(AppError::InUse(data.to_owned())),
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
-    }
+/// The machine's name, which in a cluster is the pod's: what operators look for first.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "ragq".to_owned() } else { name }
 }

@@ -50,19 +50,19 @@ const WORKER: &str = "worker";
 
 type Part = Result<&'static str, LifecycleError>;
 
-/// A running process: API, worker and housekeeping.
+/// A running process: housekeeping, and API, worker or both.
 #[derive(Debug)]
 pub struct Process {
-    /// Where the API listens.
-    pub address: SocketAddr,
+    /// Where it listens, if it does.
+    pub address: Option<SocketAddr>,
     drain: CancellationToken,
     supervisor: JoinHandle<Result<(), LifecycleError>>,
 }
 
 impl Process {
-    /// Starts all parts of `app`, the API on `listener`.
-    pub fn start(app: App, listener: TcpListener) -> Result<Self, LifecycleError> {
-        let address = listener.local_addr().map_err(LifecycleError::Listen)?;
+    /// Starts the parts of `app` that its role needs, what is served on `listener`.
+    pub fn start(app: App, listener: Option<TcpListener>) -> Result<Self, LifecycleError> {
+        let address = listener.as_ref().map(TcpListener::local_addr).transpose().map_err(LifecycleError::Listen)?;
         let drain = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "the root of all tasks; `ended` and `drain` join it")]
         let supervisor = tokio::spawn(supervise(app, listener, drain.clone()));
@@ -93,38 +93,32 @@ struct Stages {
     rest: CancellationToken,
 }
 
-async fn supervise(app: App, listener: TcpListener, drain: CancellationToken) -> Result<(), LifecycleError> {
+async fn supervise(app: App, listener: Option<TcpListener>, drain: CancellationToken) -> Result<(), LifecycleError> {
     let stages = Stages { worker: Stop { drain: drain.clone(), ..Stop::default() }, ..Stages::default() };
     let mut parts: JoinSet<Part> = JoinSet::new();
     let wake = Arc::new(Notify::new());
-    let worker = app.worker(wake.clone());
-    let stop = stages.worker.clone();
-    parts.spawn(async move { worker.run(stop).await.map(|()| WORKER).map_err(LifecycleError::Worker) });
-    let router = app.router(drain.clone());
-    let rest = stages.rest.clone();
-    parts.spawn(async move {
-        // Events are small writes: held back until the last one is acknowledged they would come 40 ms late.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection could not be set to send at once");
-            }
+    let works = app.role().works();
+    if works {
+        let worker = app.worker(wake.clone());
+        let stop = stages.worker.clone();
+        parts.spawn(async move { worker.run(stop).await.map(|()| WORKER).map_err(LifecycleError::Worker) });
+        let sweeping = upkeep::sweep(app.store.clone(), app.index.clone(), stages.rest.clone());
+        parts.spawn(async move {
+            sweeping.await;
+            Ok("sweeping")
         });
-        let serving = axum::serve(listener, router).with_graceful_shutdown(rest.cancelled_owned());
-        serving.await.map(|()| "api").map_err(LifecycleError::Api)
-    });
-    let (store, index) = (app.store.clone(), app.index.clone());
-    let keeping = upkeep::keep(store.clone(), wake, stages.rest.clone());
+    }
+    if let Some(listener) = listener {
+        let (router, rest) = (app.router(drain.clone()), stages.rest.clone());
+        parts.spawn(async move { serve(listener, router, rest).await.map(|()| "api").map_err(LifecycleError::Api) });
+    }
+    let keeping = upkeep::keep(app.store.clone(), wake, stages.rest.clone());
     parts.spawn(async move {
         keeping.await;
         Ok("housekeeping")
     });
-    let sweeping = upkeep::sweep(store, index, stages.rest.clone());
-    parts.spawn(async move {
-        sweeping.await;
-        Ok("sweeping")
-    });
 
-    let mut ending = Ending { outcome: Ok(()), worker: false };
+    let mut ending = Ending { outcome: Ok(()), worker: !works };
     tokio::select! {
         biased;
         () = drain.cancelled() => {}
@@ -138,6 +132,16 @@ async fn supervise(app: App, listener: TcpListener, drain: CancellationToken) ->
     let outcome = end(stages, parts, app.grace(), ending).await;
     app.close().await;
     outcome
+}
+
+async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> std::io::Result<()> {
+    // Events are small writes: held back until the last one is acknowledged they would come 40 ms late.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection could not be set to send at once");
+        }
+    });
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 /// Ends all parts in order: no new jobs, then the grace period, then handing back, then the rest.

@@ -60,6 +60,14 @@ fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(admin::replay))
 }
 
+/// What a process answers that only works on jobs: whether it lives and is ready.
+pub fn probes(state: ApiState) -> Router {
+    let (router, _) =
+        OpenApiRouter::<ApiState>::new().routes(routes!(health::live)).routes(routes!(health::ready)).split_for_parts();
+    let around = middleware::from_fn_with_state(state.clone(), request::around);
+    router.fallback(request::no_route).method_not_allowed_fallback(request::no_method).layer(around).with_state(state)
+}
+
 /// All routes of the API.
 pub fn router(state: ApiState) -> Router {
     let (router, document) = described().split_for_parts();

@@ -39,10 +39,10 @@ pub struct Cli {
 pub enum Command {
     /// Run everything in one process: API, worker, web page, embedded stores.
     Up(UpArgs),
-    /// Run the API alone (needs shared stores).
-    Api(RoleArgs),
-    /// Run a worker alone (needs shared stores).
-    Worker(RoleArgs),
+    /// Run the API alone, on Redis and Qdrant.
+    Api(ApiArgs),
+    /// Run a worker alone, on Redis and Qdrant.
+    Worker(WorkerArgs),
     /// Take in files, folders or standard input.
     Ingest(IngestArgs),
     /// Ask a question and print the cited answer.
@@ -126,11 +126,31 @@ pub struct UpArgs {
     pub listen: Option<String>,
 }
 
-/// Arguments of a role of its own.
+/// Arguments of `ragq api`.
 #[derive(Clone, Debug, Args)]
-pub struct RoleArgs {
+#[command(after_help = "\
+Example:
+  REDIS_URL=redis://redis:6379 QDRANT_URL=http://qdrant:6334 RAGQ_API__KEYS=team:KEY \\
+    ragq api --listen :8080")]
+pub struct ApiArgs {
     /// Address to listen on
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", help = "Address to listen on [env: RAGQ_API__LISTEN] [default: 127.0.0.1:8080]")]
+    pub listen: Option<String>,
+}
+
+/// Arguments of `ragq worker`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Example:
+  REDIS_URL=redis://redis:6379 QDRANT_URL=http://qdrant:6334 OPENAI_API_KEY=KEY \\
+    ragq worker --listen :9090")]
+pub struct WorkerArgs {
+    /// Address for health probes and metrics
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Address to answer health probes on [env: RAGQ_WORKER__LISTEN] [default: none]"
+    )]
     pub listen: Option<String>,
 }
 

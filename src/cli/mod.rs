@@ -1,6 +1,6 @@
 //! The command line: reads arguments and environment once, runs one command, ends with its exit code.
 //!
-//! Everything but `up` is a client of a running API ([`client`]). What a command prints on standard
+//! Everything but `up`, `api` and `worker` ([`serve`]) is a client of a running API ([`client`]). What a command prints on standard
 //! output is its result; what it says about its progress goes to standard error.
 
 use std::process::ExitCode;
@@ -22,6 +22,7 @@ mod dlq;
 mod health;
 mod jobs;
 mod queue;
+mod serve;
 
 use crate::config::Environment;
 use args::{Cli, ClientArgs, Command};
@@ -48,10 +49,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command, environment: Environment) -> ExitCode {
     match command {
         Command::Up(args) => up::run(args, environment),
-        Command::Api(_) | Command::Worker(_) => {
-            eprintln!("{SHARED_STORES_NEEDED}");
-            Exit::Usage.into()
-        }
+        Command::Api(args) => serve::api(args, environment),
+        Command::Worker(args) => serve::worker(args, environment),
         Command::Config { command } => config::run(command, environment),
         Command::Health(args) => client_command(&args.client, environment, health::run),
         Command::Ingest(args) => {
@@ -69,10 +68,6 @@ fn run(command: Command, environment: Environment) -> ExitCode {
         }
     }
 }
-
-const SHARED_STORES_NEEDED: &str = "\
-ragq api and ragq worker are two processes and need stores that both can reach: REDIS_URL and QDRANT_URL.
-This version of ragq has the embedded stores only, which belong to one process: use `ragq up`.";
 
 /// What every client command is given.
 pub(crate) struct Caller {

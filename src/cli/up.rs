@@ -1,37 +1,31 @@
-//! `ragq up`: API, worker and landing page in one process on the embedded stores.
+//! `ragq up`: API, worker and landing page in one process, on the embedded stores unless others are named.
 
 use std::{
     fs, io,
     io::Write as _,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context as _;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-};
 
 use super::{
     Environment,
     args::UpArgs,
     ask::{self, AskOptions},
     client::{Client, Connection},
-    descriptors,
     error::CliError,
     exit::Exit,
     ingest::{self, IngestOptions},
+    serve::{self, StopSignals},
     terminal::Terminal,
 };
 use crate::{
     api::Setup,
-    app::{App, AppError},
-    config::{self, Secret, Settings, Sources},
+    app::{App, AppError, Role},
+    config::{Secret, Settings, Sources},
     lifecycle::Process,
-    telemetry,
 };
 
 /// Where the admin token that `ragq up` made is kept, within the data folder.
@@ -39,55 +33,32 @@ const TOKEN_FILE: &str = "admin-token";
 
 /// Runs everything in one process until it is told to stop.
 pub fn run(args: UpArgs, environment: Environment) -> ExitCode {
-    let terminal = Terminal::detect(&environment);
+    let data = args.data.as_ref().map(|data| data.to_string_lossy().into_owned());
     let sources = Sources::new(environment).with_flag("--listen", "api.listen", args.listen.clone()).with_flag(
         "--data",
         "store.data_dir",
-        args.data.as_ref().map(|data| data.to_string_lossy().into_owned()),
+        data,
     );
-    let loaded = match config::load(&sources) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return Exit::Usage.into();
-        }
-    };
-    if let Err(error) = telemetry::logs::init(&loaded.settings.log) {
-        eprintln!("log.filter (RUST_LOG): {error}");
-        return Exit::Usage.into();
-    }
-    for notice in &loaded.notices {
-        terminal.say(&notice.to_string());
-    }
-    if let Some(warning) = descriptors::raise(&loaded.settings.worker) {
-        terminal.say(&format!("ragq: {warning}"));
-    }
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(up(args, loaded.settings, terminal)));
-    match outcome {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            terminal.say(&format!("ragq: {error:#}"));
-            Exit::Failed.into()
-        }
-    }
+    serve::run(&sources, |settings, terminal| up(args, settings, terminal))
 }
 
 async fn up(args: UpArgs, mut settings: Settings, terminal: Terminal) -> anyhow::Result<Exit> {
     // Before anything else, so that an order to stop is not lost while things start.
     let mut stop = StopSignals::new()?;
     let data = settings.store.data_dir.clone();
-    let listener = bind(&settings).await?;
+    let listener = serve::bind(&settings.api.listen).await?;
     let made = admin_token(&mut settings, &data)?;
     let program = std::env::current_exe()?;
     let caller = settings.api_keys()?.into_iter().next().map(|(_, key)| key);
-    let app = App::embedded(settings, &data, program)?;
+    let app = tokio::select! {
+        app = App::open(settings, Role::Everything, program) => app?,
+        () = stop.next() => return Ok(Exit::Done),
+    };
+    serve::warn(&app, terminal);
     let setup = app.setup();
-    let mut process = Process::start(app, listener)?;
-    let url = format!("http://{}", reachable(process.address));
+    let mut process = Process::start(app, Some(listener))?;
+    let address = process.address.context("it does not listen")?;
+    let url = format!("http://{}", serve::reachable(address));
     announce(&url, &setup, &data, made.as_deref(), terminal)?;
 
     let client = Client::new(Connection { api_key: caller, ..Connection::to(&url) })?;
@@ -107,14 +78,7 @@ async fn up(args: UpArgs, mut settings: Settings, terminal: Terminal) -> anyhow:
             () = stop.next() => {}
         }
     }
-    terminal.say("ragq is stopping: finishing what runs, Ctrl-C again stops at once");
-    tokio::select! {
-        result = process.drain() => Ok(result.map(|()| Exit::Done)?),
-        () = stop.next() => {
-            terminal.say("ragq stopped at once; what ran is delivered again at the next start");
-            std::process::exit(Exit::Interrupted.code().into());
-        }
-    }
+    serve::drain(&mut process, &mut stop, terminal).await
 }
 
 /// Takes in `--docs`, asks `--ask`.
@@ -139,39 +103,15 @@ async fn first_requests(client: &Client, args: &UpArgs, terminal: Terminal) -> R
 }
 
 fn announce(url: &str, setup: &Setup, data: &Path, token: Option<&str>, terminal: Terminal) -> io::Result<()> {
-    let Setup { queue, index, model } = setup;
     let data = fs::canonicalize(data).unwrap_or_else(|_| data.to_owned());
     terminal.line(&format!("ragq {} is ready at {url}", env!("CARGO_PKG_VERSION")))?;
-    terminal.line(&format!("  queue  {queue}"))?;
-    terminal.line(&format!("  index  {index}"))?;
-    terminal.line(&format!("  model  {model}"))?;
+    serve::lines(setup, terminal)?;
     terminal.line(&format!("  data   {}", data.display()))?;
     if let Some(token) = token {
         let file = data.join(TOKEN_FILE);
         terminal.line(&format!("  admin  token {token} (shown once, kept in {})", file.display()))?;
     }
     terminal.line("")
-}
-
-async fn bind(settings: &Settings) -> anyhow::Result<TcpListener> {
-    let address = settings.api.listen_address().context("api.listen is no address")?;
-    TcpListener::bind(address).await.map_err(|error| {
-        let hint = if error.kind() == io::ErrorKind::AddrInUse {
-            ": another program listens there, choose another address with --listen"
-        } else {
-            ""
-        };
-        anyhow::anyhow!("can't listen on {address}: {error}{hint}")
-    })
-}
-
-/// An address that clients on this machine can use, also if it listens on all addresses.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        ip if !ip.is_unspecified() => address,
-        IpAddr::V4(_) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
-        IpAddr::V6(_) => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()),
-    }
 }
 
 /// The admin token of the settings, else the one kept in the data folder, else a new one; a new one is
@@ -202,23 +142,4 @@ fn write_token(path: &PathBuf) -> io::Result<String> {
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
     Ok(token)
-}
-
-/// Ctrl-C and the order to terminate.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -23,9 +23,10 @@ pub(super) struct Findings {
 pub(super) fn check(settings: &Settings, origins: &Origins, spoiled: &[&str], purpose: Purpose) -> Findings {
     let mut rules = Rules { settings, origins, spoiled, found: Findings::default() };
     rules.client();
-    if purpose == Purpose::Serve {
+    if purpose != Purpose::Client {
         rules.later_versions();
-        rules.api();
+        rules.stores(purpose);
+        rules.listening(purpose);
         rules.queue_and_workers();
         rules.redis();
         rules.index();
@@ -96,17 +97,39 @@ impl Rules<'_> {
     }
 
     fn later_versions(&mut self) {
-        let Settings { store, index, trace, .. } = self.settings;
-        self.require(
-            store.redis_url.is_none(),
-            &["store.redis_url"],
-            "the Redis job store is not in this version; unset it to use the embedded one",
-        );
-        let message = "the Qdrant index is not in this version; unset it to use the embedded one";
-        self.require(index.qdrant_url.is_none(), &["index.qdrant_url"], message);
-        self.require(index.qdrant_api_key.is_none(), &["index.qdrant_api_key"], message);
         // Platforms set this one for every program: no reason not to start.
-        self.note(trace.otlp_endpoint.is_some(), &["trace.otlp_endpoint"], "traces are not sent in this version");
+        let given = self.settings.trace.otlp_endpoint.is_some();
+        self.note(given, &["trace.otlp_endpoint"], "traces are not sent in this version");
+    }
+
+    fn stores(&mut self, purpose: Purpose) {
+        let Settings { store, index, queue, .. } = self.settings;
+        let name = queue.name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or_default();
+        self.require(
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
+            &["queue.name"],
+            "must be a name of letters, digits, - _ and . in braces, such as {ragq}",
+        );
+        if matches!(purpose, Purpose::Api | Purpose::Worker) {
+            let needed = |variable| {
+                format!(
+                    "must be set ({variable}): `ragq api` and `ragq worker` are processes of their own and need \
+                     stores that both can reach; everything in one process is `ragq up`"
+                )
+            };
+            self.require(store.redis_url.is_some(), &["store.redis_url"], needed("REDIS_URL"));
+            self.require(index.qdrant_url.is_some(), &["index.qdrant_url"], needed("QDRANT_URL"));
+        }
+    }
+
+    fn listening(&mut self, purpose: Purpose) {
+        if purpose != Purpose::Worker {
+            return self.api();
+        }
+        if let Some(listen) = &self.settings.worker.listen {
+            let message = format!("must be ADDRESS:PORT, localhost:PORT or :PORT, not {listen:?}");
+            self.require(super::listen_address(listen).is_some(), &["worker.listen"], message);
+        }
     }
 
     fn api(&mut self) {

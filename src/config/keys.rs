@@ -63,12 +63,17 @@ pub(super) fn is_token(text: &str) -> bool {
 impl Api {
     /// The address to listen on; none if `listen` is not one.
     pub fn listen_address(&self) -> Option<SocketAddr> {
-        let (host, port) = self.listen.rsplit_once(':')?;
-        match host {
-            "" => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.parse().ok()?)),
-            "localhost" => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?)),
-            _ => self.listen.parse().ok(),
-        }
+        listen_address(&self.listen)
+    }
+}
+
+/// An address to listen on, as settings write it: `ADDRESS:PORT`, `localhost:PORT`, or `:PORT` for all addresses.
+pub fn listen_address(text: &str) -> Option<SocketAddr> {
+    let (host, port) = text.rsplit_once(':')?;
+    match host {
+        "" => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.parse().ok()?)),
+        "localhost" => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?)),
+        _ => text.parse().ok(),
     }
 }
 

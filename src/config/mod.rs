@@ -18,6 +18,7 @@ pub mod settings;
 pub mod show;
 
 pub use environment::Environment;
+pub use keys::listen_address;
 pub use layers::{CONFIG_FILE, CONFIG_VARIABLE};
 pub use problem::{Origin, Origins, Problem, Problems};
 pub use secret::Secret;
@@ -28,9 +29,13 @@ use layers::Layers;
 /// What the settings are for: a client is not to fail over what only a server needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Purpose {
-    /// To serve: everything is checked.
+    /// To serve in one process: everything is checked.
     #[default]
     Serve,
+    /// To serve as the API beside workers.
+    Api,
+    /// To work beside APIs.
+    Worker,
     /// To talk to a running ragq: every value is read, but only the client's own are checked together.
     Client,
 }

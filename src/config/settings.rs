@@ -100,6 +100,9 @@ section! {
 section! {
     /// The durable queue.
     Queue {
+        /// Name of the queue on Redis: the prefix of its keys; in braces, so that it lives in one Cluster slot.
+        #[schemars(length(min = 3, max = 200))]
+        name: String = "{ragq}".into(),
         /// Jobs that may wait before submits are refused.
         #[schemars(range(min = 1, max = 1_000_000_000))]
         max_jobs: u64 = 1_000_000,
@@ -146,7 +149,7 @@ section! {
         /// Folder of the embedded stores; made if it is not there.
         #[schemars(length(min = 1))]
         data_dir: PathBuf = PathBuf::from("./data"),
-        /// Redis or Valkey to keep the queue in; none: the embedded job store. Not in this version: refused.
+        /// Redis or Valkey to keep the queue in; none: the embedded job store.
         #[schemars(length(min = 1))]
         redis_url: Option<Secret> = None,
     }
@@ -177,6 +180,12 @@ section! {
 section! {
     /// The workers.
     Worker {
+        /// What its boots are called in the figures; none: the machine's name.
+        #[schemars(length(min = 1, max = 200))]
+        name: Option<String> = None,
+        /// Address on which `ragq worker` answers health probes, written as `api.listen`; none: it opens no port.
+        #[schemars(length(min = 1))]
+        listen: Option<String> = None,
         /// Questions worked on at a time.
         #[schemars(range(min = 1, max = 10_000))]
         chat_slots: u32 = 64,

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use ragq::{
-    app::App,
+    app::{App, Role},
     config::{Secret, Settings},
     lifecycle::Process,
 };
@@ -50,11 +50,13 @@ impl TestApp {
         settings.queue.backoff_cap_ms = 100;
         settings.worker.grace_ms = 5_000;
         change(&mut settings);
+        settings.store.data_dir = data.path().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let app = App::embedded(settings, data.path(), PathBuf::from(RAGQ)).expect("an app");
-        let process = Process::start(app, listener).expect("a process");
+        let app = App::open(settings, Role::Everything, PathBuf::from(RAGQ)).await.expect("an app");
+        let process = Process::start(app, Some(listener)).expect("a process");
         let http = reqwest::Client::builder().timeout(Duration::from_secs(90)).build().expect("a client");
-        Self { url: format!("http://{}", process.address), http, data, process }
+        let address = process.address.expect("it listens");
+        Self { url: format!("http://{address}"), http, data, process }
     }
 
     /// Sends a request; a body of `null` is none.
