@@ -32,6 +32,10 @@ for _ = 1, jobs do
     document = { id = take(), change = take(), collection = take(), title = take(), source = take() }
   end
   local known = idempotency ~= '' and redis.call('HGET', q .. 'idempotency', tenant .. ':' .. idempotency)
+  -- A key whose job is not there is left of a submit that the server broke off.
+  if known and redis.call('HEXISTS', q .. 'data', string.sub(known, 1, 26)) == 0 then
+    known = nil
+  end
   if redis.call('HEXISTS', q .. 'data', id) == 1 then
     answer('accepted')
   elseif known then
@@ -51,7 +55,6 @@ for _ = 1, jobs do
       head = head .. '"version":' .. version .. ','
       redis.call('PERSIST', q .. 'upload:' .. id)
     end
-    redis.call('HSET', q .. 'data', id, head .. rest .. '\n' .. payload)
     if deadline then
       redis.call('ZADD', q .. 'deadlines', now + deadline, id)
     end
@@ -67,6 +70,8 @@ for _ = 1, jobs do
     if idempotency ~= '' then
       redis.call('HSET', q .. 'idempotency', tenant .. ':' .. idempotency, id .. ' ' .. fingerprint)
     end
+    -- Last: whatever breaks a script off, a job whose data is there is there with all that belongs to it.
+    redis.call('HSET', q .. 'data', id, head .. rest .. '\n' .. payload)
     unfinished, bytes_used = unfinished + 1, bytes_used + bytes
     answer('accepted')
   end
