@@ -198,6 +198,11 @@ impl App {
         api::Setup { queue: self.queue_setup.clone(), index: format!("{}, {retrieval}", self.index_setup), model }
     }
 
+    /// How long the head of a request may be in coming.
+    pub fn head_timeout(&self) -> Duration {
+        Duration::from_millis(self.settings.api.head_timeout_ms)
+    }
+
     /// How long running jobs may go on after the order to stop.
     pub fn grace(&self) -> Duration {
         Duration::from_millis(self.settings.worker.grace_ms)

@@ -5,7 +5,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::serve::ListenerExt as _;
 use tokio::{
     net::TcpListener,
     sync::Notify,
@@ -15,6 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    api::serve::serve,
     app::App,
     worker::{Stop, WorkerError, upkeep},
 };
@@ -31,9 +31,6 @@ pub enum LifecycleError {
     /// The worker ended.
     #[error("the worker ended")]
     Worker(#[source] WorkerError),
-    /// The API ended.
-    #[error("the API ended")]
-    Api(#[source] std::io::Error),
     /// A part returned without being told to.
     #[error("a part of ragq ended by itself: {0}")]
     Ended(&'static str),
@@ -109,8 +106,11 @@ async fn supervise(app: App, listener: Option<TcpListener>, drain: CancellationT
         });
     }
     if let Some(listener) = listener {
-        let (router, rest) = (app.router(drain.clone()), stages.rest.clone());
-        parts.spawn(async move { serve(listener, router, rest).await.map(|()| "api").map_err(LifecycleError::Api) });
+        let serving = serve(listener, app.router(drain.clone()), app.head_timeout(), stages.rest.clone());
+        parts.spawn(async move {
+            serving.await;
+            Ok("api")
+        });
     }
     let keeping = upkeep::keep(app.store.clone(), wake, stages.rest.clone());
     parts.spawn(async move {
@@ -132,16 +132,6 @@ async fn supervise(app: App, listener: Option<TcpListener>, drain: CancellationT
     let outcome = end(stages, parts, app.grace(), ending).await;
     app.close().await;
     outcome
-}
-
-async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> std::io::Result<()> {
-    // Events are small writes: held back until the last one is acknowledged they would come 40 ms late.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection could not be set to send at once");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 /// Ends all parts in order: no new jobs, then the grace period, then handing back, then the rest.

@@ -26,6 +26,7 @@ pub mod openapi;
 pub mod problem;
 pub mod rate;
 pub mod request;
+pub mod serve;
 pub mod state;
 pub mod submit;
 mod unread;

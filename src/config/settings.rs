@@ -91,6 +91,9 @@ section! {
         /// Longest question, in characters.
         #[schemars(range(min = 1, max = 1_000_000))]
         max_query_chars: usize = 16_000,
+        /// Longest wait for a request's head, also between the requests of one connection, in milliseconds.
+        #[schemars(range(min = 100, max = 3_600_000))]
+        head_timeout_ms: u64 = 75_000,
         /// Longest long poll, in milliseconds.
         #[schemars(range(max = 60_000))]
         max_wait_ms: u64 = 30_000,

@@ -5,6 +5,10 @@ use std::time::Duration;
 use ragq::config::{Secret, Settings};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::support::{
     app::TestApp,
@@ -467,4 +471,22 @@ async fn a_job_that_runs_whenever_the_process_is_killed_is_poison_after_three_ti
     assert_eq!(view["error"]["code"], "poison", "{view}");
     assert_eq!(provider.counts().calls, 3);
     assert!(up.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_head_that_stops_coming_holds_no_connection() {
+    let app = TestApp::start_with(|settings| settings.api.head_timeout_ms = 100).await;
+    let address = app.url.strip_prefix("http://").unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"GET /health/live HTTP/1.1\r\nhost: ragq\r\nx-half").await.unwrap();
+    let mut answer = Vec::new();
+    // The end of the connection, whatever is said before it.
+    half.read_to_end(&mut answer).await.unwrap();
+    assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    // What takes long once it has been asked is another matter.
+    app.send(Method::POST, "/admin/queue/pause", json!({})).await;
+    let (_, job) = app.send(Method::POST, "/chat", json!({ "query": "q" })).await;
+    let path = format!("/job-status?job_id={}&wait_ms=300", job["job_id"].as_str().unwrap());
+    assert_eq!(app.get(&path).await["status"], "queued");
+    app.drain().await;
 }
