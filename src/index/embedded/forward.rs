@@ -2,11 +2,11 @@
 //!
 //! Format, all numbers as LEB128 varints: count of chunks, then each chunk's length in words; count of terms,
 //! then each term's length in bytes, bytes, count of chunks, and per chunk its distance from the last and how
-//! often it counts (a byte): each time in the text, and once more for standing in the title or the headings.
+//! often it stands there (a byte).
 //!
-//! Titles and headings say what a chunk is about, often in words that it does not repeat. They count as one
-//! more word and nothing in the length: on Cranfield, whose abstracts already begin with their titles, that
-//! gave 0.386 nDCG@10 against 0.382 without.
+//! Titles and headings say what a chunk is about, often in words that it does not repeat. So a chunk is read as if
+//! they stood above it: their words count, and make it longer, as the words of the text do. That is how BM25 is
+//! measured on collections with titles and leaves no weight to be chosen.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,14 +16,15 @@ use crate::{domain::document::Chunk, text::analysis::Analyzer};
 #[derive(Debug)]
 pub(super) struct Encoder {
     analyzer: Analyzer,
-    title: Vec<String>,
-    headings: HashMap<String, Vec<String>>,
+    title: String,
+    /// The terms of the title and the headings met so far.
+    lines: HashMap<String, Vec<String>>,
 }
 
 impl Encoder {
     /// For chunks of a document with this title.
     pub(super) fn new(analyzer: Analyzer, title: &str) -> Self {
-        Self { analyzer, title: stems(analyzer, title), headings: HashMap::new() }
+        Self { analyzer, title: title.to_owned(), lines: HashMap::new() }
     }
 
     /// The stored form of these chunks' terms.
@@ -32,25 +33,22 @@ impl Encoder {
         let mut lists: BTreeMap<String, Vec<(u32, u8)>> = BTreeMap::new();
         for (number, chunk) in (0..).zip(chunks) {
             let mut counts: HashMap<String, u8> = HashMap::new();
-            let terms = self.analyzer.terms(&chunk.text);
-            lengths.push(terms.len() as u64);
-            for term in terms {
-                let count = counts.entry(term.stem).or_default();
+            let mut length = 0;
+            let mut count = |stem: String| {
+                length += 1;
+                let count = counts.entry(stem).or_default();
                 *count = count.saturating_add(1);
-            }
-            for heading in &chunk.headings {
-                if !self.headings.contains_key(heading) {
-                    self.headings.insert(heading.clone(), stems(self.analyzer, heading));
+            };
+            // A document's first heading often is its title: once is enough.
+            let headings = chunk.headings.iter().filter(|heading| **heading != self.title);
+            for line in std::iter::once(&self.title).chain(headings) {
+                if !self.lines.contains_key(line) {
+                    self.lines.insert(line.clone(), stems(self.analyzer, line));
                 }
+                self.lines[line].iter().cloned().for_each(&mut count);
             }
-            let mut above: Vec<&String> = self.title.iter().collect();
-            above.extend(chunk.headings.iter().filter_map(|heading| self.headings.get(heading)).flatten());
-            above.sort_unstable();
-            above.dedup();
-            for stem in above {
-                let count = counts.entry(stem.clone()).or_default();
-                *count = count.saturating_add(1);
-            }
+            stems(self.analyzer, &chunk.text).into_iter().for_each(&mut count);
+            lengths.push(length);
             for (stem, count) in counts {
                 lists.entry(stem).or_default().push((number, count));
             }
@@ -86,7 +84,7 @@ fn write(lengths: &[u64], lists: &BTreeMap<String, Vec<(u32, u8)>>) -> Vec<u8> {
 
 /// A part as read back.
 pub(super) struct Part<'b> {
-    /// Each chunk's length in words.
+    /// Each chunk's length in words, title and headings included.
     pub(super) lengths: Vec<u32>,
     rest: &'b [u8],
 }
@@ -165,7 +163,7 @@ mod tests {
         let chunks = [chunk(0, "a lease expires", &["Queue"]), chunk(1, "workers, workers", &["Queue"])];
         let bytes = encoder.encode(&chunks);
         let part = Part::decode(&bytes).unwrap();
-        assert_eq!(part.lengths, [2, 2]);
+        assert_eq!(part.lengths, [4, 4]);
         let mut seen = Vec::new();
         part.each_term(|stem, entries| seen.push((stem.to_owned(), entries.to_vec()))).unwrap();
         assert_eq!(
