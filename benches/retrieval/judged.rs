@@ -24,6 +24,8 @@ struct Record {
     #[serde(default)]
     title: String,
     text: String,
+    /// Records in a row that name the same are passages of one document, judged each by itself.
+    document: Option<String>,
 }
 
 /// Measures every collection under `folder`.
@@ -44,10 +46,14 @@ pub async fn all(folder: &Path, scratch: &Path) -> Result<(), Box<dyn Error>> {
 async fn one(folder: &Path, file: &Path) -> Result<(), Box<dyn Error>> {
     let index = EmbeddedIndex::open(file)?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let corpus = fs::read_to_string(folder.join("corpus.jsonl"))?;
+    let records = corpus.lines().map(serde_json::from_str).collect::<Result<Vec<Record>, _>>()?;
     let mut chunks = 0;
-    for line in fs::read_to_string(folder.join("corpus.jsonl"))?.lines() {
-        let document = document(&name, serde_json::from_str(line)?);
-        chunks += document.chunks.len();
+    let mut owners: HashMap<String, Vec<&str>> = HashMap::new();
+    for records in records.chunk_by(|a, b| a.document.is_some() && a.document == b.document) {
+        let (document, ids) = document(&name, records);
+        chunks += ids.len();
+        owners.insert(document.document_id.as_str().to_owned(), ids);
         index.put(document).await?;
     }
     let judgements = judgements(&fs::read_to_string(folder.join("qrels/test.tsv"))?)?;
@@ -64,9 +70,9 @@ async fn one(folder: &Path, file: &Path) -> Result<(), Box<dyn Error>> {
         };
         let mut seen = HashSet::new();
         let passages = index.search(query).await?.passages.into_iter();
-        let documents = passages.map(|passage| passage.document_id.as_str().to_owned());
-        let found: Vec<String> = documents.filter(|id| seen.insert(id.clone())).take(DEPTH).collect();
-        let gains: Vec<f64> = found.iter().map(|id| judged.get(id).copied().unwrap_or(0.0)).collect();
+        let ids = passages.map(|passage| owners[passage.document_id.as_str()][passage.chunk as usize]);
+        let found = ids.filter(|id| seen.insert(*id)).take(DEPTH);
+        let gains: Vec<f64> = found.map(|id| judged.get(id).copied().unwrap_or(0.0)).collect();
         let mut ideal: Vec<f64> = judged.values().copied().collect();
         ideal.sort_by(|a, b| b.total_cmp(a));
         ndcg += gain(&gains) / gain(&ideal).max(f64::MIN_POSITIVE);
@@ -83,28 +89,35 @@ async fn one(folder: &Path, file: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn document(tenant: &str, record: Record) -> IndexedDocument {
+/// One document of these records, and of each of its chunks the record it is from.
+fn document<'r>(tenant: &str, records: &'r [Record]) -> (IndexedDocument, Vec<&'r str>) {
     let splitter = text_splitter::TextSplitter::new(CHUNK_CHARS);
-    let spans = splitter.chunk_indices(&record.text);
-    let chunks = (0..).zip(spans).map(|(ordinal, (start, text))| Chunk {
-        ordinal,
-        start,
-        end: start + text.len(),
-        headings: Vec::new(),
-        text: text.to_owned(),
-    });
-    IndexedDocument {
+    let (mut text, mut chunks, mut ids) = (String::new(), Vec::new(), Vec::new());
+    for record in records {
+        // Some have nothing but a title.
+        let own = if record.text.trim().is_empty() { &record.title } else { &record.text };
+        for (offset, piece) in splitter.chunk_indices(own) {
+            let (start, ordinal) = (text.len() + offset, chunks.len() as u32);
+            let (end, headings) = (start + piece.len(), Vec::new());
+            chunks.push(Chunk { ordinal, start, end, headings, text: piece.to_owned() });
+            ids.push(record.id.as_str());
+        }
+        text.push_str(own);
+        text.push_str("\n\n");
+    }
+    let document = IndexedDocument {
         tenant: tenant.into(),
         collection: "judged".into(),
-        document_id: record.id.into(),
+        document_id: records[0].id.clone().into(),
         version: 1,
-        title: record.title,
+        title: records[0].title.clone(),
         source: None,
-        chunks: chunks.collect(),
-        text: record.text,
+        chunks,
+        text,
         vectors: Vec::new(),
         embedding_model: None,
-    }
+    };
+    (document, ids)
 }
 
 /// Gains discounted by rank, as `trec_eval` does.

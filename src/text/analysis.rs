@@ -16,8 +16,8 @@ use self::{language::Language, words::Kind};
 mod language;
 mod words;
 
-/// Rises with every change that gives other terms for the same text.
-pub const REVISION: u32 = 1;
+/// Rises with every change that gives other terms, or other counts of them, for the same text.
+pub const REVISION: u32 = 2;
 
 /// Words longer than this many bytes are no words (encoded data) and are left out.
 const LONGEST_WORD: usize = 256;

@@ -2,7 +2,7 @@
 //!
 //! Format, all numbers as LEB128 varints: count of chunks, then each chunk's length in words; count of terms,
 //! then each term's length in bytes, bytes, count of chunks, and per chunk its distance from the last and how
-//! often it counts (a byte): each time in the text, and once more for standing in the title or the headings.
+//! often it stands there (a byte).
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ fn write(lengths: &[u64], lists: &BTreeMap<String, Vec<(u32, u8)>>) -> Vec<u8> {
 
 /// A part as read back.
 pub(super) struct Part<'b> {
-    /// Each chunk's length in words.
+    /// Each chunk's length in words, title and headings included.
     pub(super) lengths: Vec<u32>,
     rest: &'b [u8],
 }
@@ -137,7 +137,7 @@ mod tests {
         let chunks = [chunk(0, "a lease expires", &["Queue"]), chunk(1, "workers, workers", &["Queue"])];
         let bytes = encoder.encode(&chunks);
         let part = Part::decode(&bytes).unwrap();
-        assert_eq!(part.lengths, [2, 2]);
+        assert_eq!(part.lengths, [4, 4]);
         let mut seen = Vec::new();
         part.each_term(|stem, entries| seen.push((stem.to_owned(), entries.to_vec()))).unwrap();
         assert_eq!(

@@ -1,5 +1,9 @@
 //! Inverted lists of one shelf in memory, scored by BM25 (k1 1.2, b 0.75, Lucene's idf).
 //!
+//! The formula and its numbers are the published ones and nothing is added to it: what was tried beside it (a bonus
+//! for well-placed neighbours, damped repetitions in a question) won on one collection and lost on others, see
+//! `docs/quality.md`.
+//!
 //! Every list of the question is walked from end to end, its scores added up in one array over all chunks. With
 //! the stop words gone a question over 100,000 chunks touches some ten thousand entries, which takes less than
 //! a millisecond: early termination (WAND, block-max) would add much code and win little.
@@ -16,16 +20,11 @@ use super::{
 
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
-/// How much of the score of the best other chunk of its document a chunk is given.
-///
-/// A passage from a document about the subject is worth more than one from a document that mentions it. On
-/// Cranfield 0.1 and 0.2 do about as well, 0.3 does worse than none.
-const COMPANY: f32 = 0.15;
-
 /// What a shelf knows of its words.
 #[derive(Debug, Default)]
 pub(super) struct Lexical {
-    lists: HashMap<Box<str>, List>,
+    /// Building asks for millions of words: the hash of the standard library would take a quarter of the time.
+    lists: HashMap<Box<str>, List, foldhash::fast::RandomState>,
     lengths: Vec<u32>,
     roster: Roster,
     total_length: u64,
@@ -153,21 +152,11 @@ impl Lexical {
         }
         for run in self.roster.runs() {
             let Some(scores) = scores.get(run.clone()) else { break };
-            let (mut best, mut second) = (0.0_f32, 0.0_f32);
-            for score in scores {
-                second = second.max(score.min(best));
-                best = best.max(*score);
-            }
-            if best + COMPANY * second <= top.bar() {
-                continue;
-            }
-            for (chunk, score) in run.zip(scores).filter(|(_, score)| **score > 0.0) {
-                let company = if *score >= best { second } else { best };
-                let score = score + COMPANY * company;
-                if score > top.bar()
+            for (chunk, score) in run.zip(scores) {
+                if *score > top.bar()
                     && let Some(key) = self.roster.key(chunk as u32)
                 {
-                    top.offer(score, key);
+                    top.offer(*score, key);
                 }
             }
         }

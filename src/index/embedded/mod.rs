@@ -3,7 +3,7 @@
 //! The file holds what was put: text, spans, vectors, the terms of each document. What searches walk through
 //! (inverted lists, vectors of one byte a dimension) is built from it per tenant and collection at the first
 //! search and follows every change from then on. For 100,000 chunks of 800 characters that first search costs about
-//! two seconds of CPU, the structures take 57 MiB (lists) and 46 MiB (vectors of 384 dimensions), and a search 1 ms
+//! 1.2 seconds of CPU, the structures take 57 MiB (lists) and 46 MiB (vectors of 384 dimensions), and a search 1 ms
 //! (by words) or 6 ms (hybrid) of CPU; `cargo bench --bench retrieval` measures it. The full-text search of
 //! `SQLite` (FTS5 with its `bm25()`) was tried first and took 49 ms a question.
 //!

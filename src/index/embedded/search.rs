@@ -91,8 +91,7 @@ impl Engine {
             .zip(frequencies)
             .filter(|(_, frequency)| *frequency > 0)
             .map(|(group, frequency)| {
-                // Said four times, a word weighs twice: long questions repeat themselves.
-                let weight = group.times.sqrt() * statistics.rarity(frequency);
+                let weight = group.times * statistics.rarity(frequency);
                 (group, weight)
             })
             .collect();

@@ -34,9 +34,9 @@ pub(super) fn of_chunk<S: AsRef<str>>(counts: impl IntoIterator<Item = (S, u8)>,
     }))
 }
 
-/// A question's vector: said four times, a word weighs twice, as long questions repeat themselves.
+/// A question's vector: a word weighs as often as it is said, as in the embedded index.
 pub(super) fn of_question(groups: &[Group]) -> Vec<(u32, f32)> {
-    let stems = groups.iter().flat_map(|group| group.stems.iter().map(|stem| (dimension(stem), group.times.sqrt())));
+    let stems = groups.iter().flat_map(|group| group.stems.iter().map(|stem| (dimension(stem), group.times)));
     summed(stems.take(MOST_STEMS))
 }
 
@@ -72,8 +72,8 @@ mod tests {
     #[test]
     fn a_question_has_each_stem_once_and_no_more_than_are_looked_for() {
         let group = |stem: &str, times| Group { stems: vec![stem.into()], times };
-        assert_eq!(of_question(&[group("lamp", 4.0)]), [(dimension("lamp"), 2.0)]);
-        assert_eq!(of_question(&[group("lamp", 1.0), group("lamp", 1.0)]), [(dimension("lamp"), 2.0)]);
+        assert_eq!(of_question(&[group("lamp", 4.0)]), [(dimension("lamp"), 4.0)]);
+        assert_eq!(of_question(&[group("lamp", 1.0), group("lamp", 1.0)]), [(dimension("lamp"), 4.0)]);
         let many: Vec<Group> = (0..1_000).map(|n| group(&n.to_string(), 1.0)).collect();
         assert_eq!(of_question(&many).len(), MOST_STEMS);
         assert!(of_question(&[]).is_empty());
