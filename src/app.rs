@@ -30,6 +30,7 @@ use crate::{
 mod stores;
 
 use stores::{Folder, OpenIndex, OpenStore};
+pub use stores::{Queue, redis_connection};
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,6 +209,11 @@ impl App {
         Duration::from_millis(self.settings.worker.grace_ms)
     }
 
+    /// How long a worker may be silent.
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.settings.queue.lease_ms)
+    }
+
     /// What is answered over HTTP: the API, or of a worker that it lives.
     pub fn router(&self, drain: CancellationToken) -> axum::Router {
         let state = self.api_state(drain);
@@ -251,7 +257,7 @@ impl App {
             extractor,
             settings.embedding.batch,
         );
-        let processor = Processor::new(self.store.clone(), ask, ingest);
+        let processor = Arc::new(Processor::new(ask, ingest));
         Worker::new(self.store.clone(), processor, worker_settings(settings), upkeep)
     }
 

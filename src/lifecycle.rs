@@ -112,7 +112,7 @@ async fn supervise(app: App, listener: Option<TcpListener>, drain: CancellationT
             Ok("api")
         });
     }
-    let keeping = upkeep::keep(app.store.clone(), wake, stages.rest.clone());
+    let keeping = upkeep::keep(app.store.clone(), wake, app.lease(), stages.rest.clone());
     parts.spawn(async move {
         keeping.await;
         Ok("housekeeping")

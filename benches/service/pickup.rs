@@ -75,7 +75,7 @@ fn worker(store: SharedJobStore, index: Arc<dyn PassageIndex>) -> Worker {
         chunk_chars: 1_000,
     };
     let ingest = Ingest::new(store.clone(), store.clone(), index, None, extractor, 1);
-    let processor = Processor::new(store.clone(), ask, ingest);
+    let processor = Arc::new(Processor::new(ask, ingest));
     let settings = WorkerSettings {
         name: "bench".to_owned(),
         kinds: HashMap::from([(Kind::Chat, KindSettings { slots: 64, timeout: Duration::from_mins(1) })]),

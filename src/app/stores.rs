@@ -7,13 +7,15 @@ use std::{
     time::Duration,
 };
 
+use redis::aio::MultiplexedConnection;
+
 use super::AppError;
 use crate::{
     config::{
         Secret, Settings,
         settings::{Durability, RedisMode},
     },
-    domain::clock::Clock,
+    domain::clock::{Clock, SystemClock},
     index::{
         PassageIndex,
         embedded::EmbeddedIndex,
@@ -23,7 +25,7 @@ use crate::{
         SharedJobStore,
         redis::{
             RedisJobStore, RedisOptions,
-            link::{Link, LinkOptions, Mode},
+            link::{Link, LinkError, LinkOptions, Mode},
         },
         sqlite::{SqliteJobStore, SqliteOptions},
     },
@@ -113,8 +115,7 @@ pub(super) async fn store(
         let setup = "embedded (SQLite, synced to disk before a job is accepted)";
         return Ok((OpenStore::Embedded(Arc::new(store)), setup.to_owned(), Vec::new()));
     };
-    let options = redis_options(settings);
-    let link = Link::new(link_options(settings, url, options.key()))?;
+    let (link, options) = link(settings, url)?;
     let warnings = link.check().await?.into_iter().map(|warning| warning.to_string()).collect();
     let queue = &settings.queue;
     let durability = match (queue.durability, queue.min_replicas) {
@@ -125,6 +126,47 @@ pub(super) async fn store(
     };
     let setup = format!("Redis at {} ({durability})", link.hosts());
     Ok((OpenStore::Redis(Arc::new(RedisJobStore::new(link, options))), setup, warnings))
+}
+
+fn link(settings: &Settings, url: &Secret) -> Result<(Link, RedisOptions), LinkError> {
+    let options = redis_options(settings);
+    Ok((Link::new(link_options(settings, url, options.key()))?, options))
+}
+
+/// The job store by itself, for those who measure it.
+pub struct Queue {
+    open: OpenStore,
+    warnings: Vec<String>,
+}
+
+impl Queue {
+    /// Opens the job store that the settings name; no other process may have an embedded one open.
+    pub async fn open(settings: &Settings) -> Result<Self, AppError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (open, _, warnings) = store(settings, &clock).await?;
+        Ok(Self { open, warnings })
+    }
+
+    /// The store.
+    pub fn store(&self) -> SharedJobStore {
+        self.open.port()
+    }
+
+    /// What the operator should know of it.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Closes it; nothing may use it any more.
+    pub async fn close(self) {
+        self.open.close().await;
+    }
+}
+
+/// A connection to the Redis that the settings name, beside the store's own; none if they name none.
+pub async fn redis_connection(settings: &Settings) -> Result<Option<MultiplexedConnection>, AppError> {
+    let Some(url) = &settings.store.redis_url else { return Ok(None) };
+    Ok(Some(link(settings, url)?.0.dedicated().await?))
 }
 
 /// The passage index and what to call it.

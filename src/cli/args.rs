@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::config::ConfigCommand;
+use super::{bench::args::BenchCommand, config::ConfigCommand};
 use crate::domain::{
     failure::Code,
     job::{DeadReason, Kind},
@@ -73,6 +73,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: QueueCommand,
+    },
+    /// Measure a deployment, or the queue by itself; prints one line of JSON.
+    Bench {
+        /// What to measure.
+        #[command(subcommand)]
+        command: BenchCommand,
     },
     /// Show, check or document the settings.
     Config {

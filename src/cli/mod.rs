@@ -9,6 +9,7 @@ use clap::Parser as _;
 
 pub mod args;
 pub mod ask;
+pub mod bench;
 pub mod client;
 pub mod config;
 pub mod error;
@@ -51,6 +52,7 @@ fn run(command: Command, environment: Environment) -> ExitCode {
         Command::Up(args) => up::run(args, environment),
         Command::Api(args) => serve::api(args, environment),
         Command::Worker(args) => serve::worker(args, environment),
+        Command::Bench { command } => bench::run(command, environment),
         Command::Config { command } => config::run(command, environment),
         Command::Health(args) => client_command(&args.client, environment, health::run),
         Command::Ingest(args) => {

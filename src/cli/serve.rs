@@ -78,7 +78,8 @@ where
     }
 }
 
-const fn exit_of(error: &AppError) -> Exit {
+/// The exit code that a process ends with which could not be put together.
+pub(super) const fn exit_of(error: &AppError) -> Exit {
     match error {
         error if error.is_unavailable() => Exit::Unavailable,
         error if error.is_misconfigured() => Exit::Usage,

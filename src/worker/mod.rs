@@ -1,4 +1,5 @@
-//! The worker: takes deliveries from the job store, runs the use cases on them, settles what came of them.
+//! The worker: takes deliveries from the job store, runs a handler on them (the use cases), settles what came of
+//! them.
 //!
 //! [`backend`] and [`settle`] are all that knows apalis; [`process`] is one delivery; [`upkeep`] is the
 //! housekeeping that goes on beside.
@@ -15,12 +16,12 @@ use crate::{
 };
 
 mod backend;
-pub mod process;
+mod process;
 mod runtime;
 mod settle;
 pub mod upkeep;
 
-pub use process::Processor;
+pub use process::{Handler, Processor};
 
 /// How a worker process is set up.
 #[derive(Clone, Debug)]
@@ -67,7 +68,7 @@ pub enum WorkerError {
 /// A worker of one process: all its kinds, its heartbeat, its housekeeping.
 pub struct Worker {
     store: SharedJobStore,
-    processor: Arc<Processor>,
+    handler: Arc<dyn Handler>,
     settings: WorkerSettings,
     info: WorkerInfo,
     upkeep: Arc<Notify>,
@@ -78,13 +79,18 @@ pub(crate) const STORE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100
 
 impl Worker {
     /// A new boot of the worker.
-    pub fn new(store: SharedJobStore, processor: Processor, settings: WorkerSettings, upkeep: Arc<Notify>) -> Self {
+    pub fn new(
+        store: SharedJobStore,
+        handler: Arc<dyn Handler>,
+        settings: WorkerSettings,
+        upkeep: Arc<Notify>,
+    ) -> Self {
         let info = WorkerInfo {
             id: WorkerId::boot(&settings.name),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             slots: settings.kinds.iter().map(|(kind, settings)| (*kind, settings.slots)).collect(),
         };
-        Self { store, processor: Arc::new(processor), settings, info, upkeep }
+        Self { store, handler, settings, info, upkeep }
     }
 
     /// Works until told to stop; then finishes what runs, or hands it back when told so. Returns once every
@@ -99,7 +105,7 @@ impl Worker {
         let kinds = self.settings.kinds.iter().map(|(kind, settings)| {
             runtime::run(runtime::KindWorker {
                 store: self.store.clone(),
-                processor: self.processor.clone(),
+                handler: self.handler.clone(),
                 worker: self.info.id.clone(),
                 kind: *kind,
                 settings: *settings,

@@ -1,5 +1,6 @@
-//! One delivery: the use case of its kind, ended early by a lost lease, a deadline or the worker's leaving.
+//! One delivery: what its handler makes of it, ended early by a lost lease, a deadline or the worker's leaving.
 
+use futures::future::BoxFuture;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -13,33 +14,48 @@ use crate::{
     rag::{Halt, ask::Ask, ingest::Ingest},
 };
 
-/// The use cases a worker runs.
+/// What a worker does with a delivery.
+pub trait Handler: Send + Sync {
+    /// Works on it and says what the job is to be finished with; may be dropped at any point.
+    fn handle<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Finish, Halt>>;
+}
+
+/// The use cases of ragq.
 pub struct Processor {
-    store: SharedJobStore,
     ask: Ask,
     ingest: Ingest,
 }
 
 impl Processor {
     /// A processor of all kinds of jobs.
-    pub fn new(store: SharedJobStore, ask: Ask, ingest: Ingest) -> Self {
-        Self { store, ask, ingest }
+    pub fn new(ask: Ask, ingest: Ingest) -> Self {
+        Self { ask, ingest }
     }
+}
 
+impl Handler for Processor {
     /// Each use case is boxed by itself: side by side in one future, a question, of which thousands wait at a
     /// time, would take up as much memory as taking in a document.
-    async fn run(&self, delivery: &Delivery) -> Result<Finish, Halt> {
+    fn handle<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Finish, Halt>> {
         match delivery.kind {
-            Kind::Chat => Box::pin(self.ask.run(delivery)).await,
-            Kind::Ingest => Box::pin(self.ingest.run(delivery)).await,
-            Kind::Replay => Err(Failure::new(Code::UndecodablePayload, "replay jobs are not run by workers").into()),
+            Kind::Chat => Box::pin(self.ask.run(delivery)),
+            Kind::Ingest => Box::pin(self.ingest.run(delivery)),
+            Kind::Replay => {
+                let failure = Failure::new(Code::UndecodablePayload, "replay jobs are not run by workers");
+                Box::pin(std::future::ready(Err(failure.into())))
+            }
         }
     }
 }
 
 /// Works on one delivery and says what the job is to be finished with. Whatever ends it early drops the
-/// use case on the spot, which closes its connections.
-pub async fn step(processor: &Processor, delivery: &Delivery, leaving: &CancellationToken) -> Result<Finish, Halt> {
+/// handler on the spot, which closes its connections.
+pub(super) async fn step(
+    handler: &dyn Handler,
+    store: &SharedJobStore,
+    delivery: &Delivery,
+    leaving: &CancellationToken,
+) -> Result<Finish, Halt> {
     let deadline = async {
         match delivery.remaining {
             Some(remaining) => sleep(remaining).await,
@@ -49,8 +65,8 @@ pub async fn step(processor: &Processor, delivery: &Delivery, leaving: &Cancella
     tokio::select! {
         // In this order: an answer that is there is kept, whatever else happens in the same moment.
         biased;
-        result = processor.run(delivery) => result,
-        () = lease_lost(&processor.store, &delivery.lease) => Err(Halt::LeaseLost),
+        result = handler.handle(delivery) => result,
+        () = lease_lost(store, &delivery.lease) => Err(Halt::LeaseLost),
         () = deadline => Err(Failure::new(Code::DeadlineExceeded, "the job was not done by its deadline").into()),
         () = leaving.cancelled() => Err(Halt::Leaving),
     }

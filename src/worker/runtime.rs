@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::timeout::TimeoutLayer;
 
 use super::{
-    KindSettings, Processor, Stop, WorkerError,
+    Handler, KindSettings, Stop, WorkerError,
     backend::{Handed, StoreBackend, drive},
     process,
     settle::SettleLayer,
@@ -28,7 +28,7 @@ use crate::{
 /// All that the worker of one kind needs.
 pub(super) struct KindWorker {
     pub(super) store: SharedJobStore,
-    pub(super) processor: Arc<Processor>,
+    pub(super) handler: Arc<dyn Handler>,
     pub(super) worker: WorkerId,
     pub(super) kind: Kind,
     pub(super) settings: KindSettings,
@@ -41,12 +41,13 @@ pub(super) struct KindWorker {
 /// What the handler is given beside the delivery.
 #[derive(Clone)]
 struct Bench {
-    processor: Arc<Processor>,
+    handler: Arc<dyn Handler>,
+    store: SharedJobStore,
     leaving: CancellationToken,
 }
 
 async fn handle(handed: Handed, bench: Data<Bench>) -> Result<Finish, BoxDynError> {
-    Ok(process::step(&bench.processor, &handed.delivery, &bench.leaving).await?)
+    Ok(process::step(bench.handler.as_ref(), &bench.store, &handed.delivery, &bench.leaving).await?)
 }
 
 /// Runs until drained. Of apalis' layers only those that are right for a durable queue are in use: retry,
@@ -60,6 +61,7 @@ pub(super) fn run(worker: KindWorker) -> BoxFuture<'static, Result<(), WorkerErr
         upkeep: worker.upkeep.clone(),
         give_up: worker.stop.hand_back.clone(),
     };
+    let bench = Bench { handler: worker.handler, store: worker.store.clone(), leaving: worker.stop.hand_back };
     let driver = worker.tracker.spawn(drive(
         worker.store,
         worker.worker.clone(),
@@ -73,7 +75,7 @@ pub(super) fn run(worker: KindWorker) -> BoxFuture<'static, Result<(), WorkerErr
     // that the catching of panics. The settling layer is the backend's own and stands outside them all.
     let working = WorkerBuilder::new(format!("{}/{}", worker.worker, worker.kind).as_str())
         .backend(StoreBackend::new(receiver, settle))
-        .data(Bench { processor: worker.processor, leaving: worker.stop.hand_back })
+        .data(bench)
         .parallelize(move |future| tracker.spawn(future))
         .layer(TimeoutLayer::new(worker.settings.timeout))
         .layer(CatchPanicLayer::new())

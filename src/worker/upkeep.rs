@@ -8,16 +8,18 @@ use tokio_util::sync::CancellationToken;
 use super::STORE_BACKOFF;
 use crate::{index::PassageIndex, queue::SharedJobStore};
 
-/// The longest sleep between two rounds: bounds how late an expired lease is noticed.
-const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+/// The longest sleep between two rounds.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How often superseded chunks are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Keeps the store in order until stopped; wakes at once when told that something was scheduled.
-pub async fn keep(store: SharedJobStore, wake: Arc<Notify>, stop: CancellationToken) {
+/// Keeps the store in order until stopped; wakes at once when told that something was scheduled. `lease` is how long
+/// a worker may be silent: how late that is noticed is a part of it.
+pub async fn keep(store: SharedJobStore, wake: Arc<Notify>, lease: Duration, stop: CancellationToken) {
+    let longest_sleep = LONGEST_SLEEP.min(lease / 4);
     let mut failures = 0;
     loop {
-        let wait = match round(&store).await {
+        let wait = match round(&store, longest_sleep).await {
             Ok(wait) => {
                 failures = 0;
                 wait
@@ -36,7 +38,7 @@ pub async fn keep(store: SharedJobStore, wake: Arc<Notify>, stop: CancellationTo
     }
 }
 
-async fn round(store: &SharedJobStore) -> crate::queue::Result<Duration> {
+async fn round(store: &SharedJobStore, longest_sleep: Duration) -> crate::queue::Result<Duration> {
     let done = store.upkeep().await?;
     if done.leases_lost > 0 || done.deadlines > 0 {
         tracing::warn!(
@@ -46,7 +48,7 @@ async fn round(store: &SharedJobStore) -> crate::queue::Result<Duration> {
             "jobs taken back or buried"
         );
     }
-    Ok(done.next_due.map_or(LONGEST_SLEEP, |due| due.min(LONGEST_SLEEP)))
+    Ok(done.next_due.map_or(longest_sleep, |due| due.min(longest_sleep)))
 }
 
 /// Removes superseded chunks from the index until stopped.

@@ -92,11 +92,11 @@ impl Running {
             policy: RetryPolicy::new(Duration::from_millis(5), Duration::from_millis(20)),
         };
         let (stop, rest, wake) = (Stop::default(), CancellationToken::new(), Arc::new(Notify::new()));
-        let worker = Worker::new(shared.clone(), Processor::new(shared.clone(), ask, ingest), settings, wake.clone());
+        let worker = Worker::new(shared.clone(), Arc::new(Processor::new(ask, ingest)), settings, wake.clone());
         let mut parts = JoinSet::new();
         let order = stop.clone();
         parts.spawn(async move { worker.run(order).await.unwrap() });
-        parts.spawn(upkeep::keep(shared, wake, rest.clone()));
+        parts.spawn(upkeep::keep(shared, wake, Duration::from_secs(15), rest.clone()));
         Self { store, stop, rest, parts, _folder: folder }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     cli::error::CliError,
-    config::{self, Environment, Purpose, Secret, Sources},
+    config::{self, Environment, Purpose, Secret, Settings, Sources},
 };
 
 /// An API and the caller's secrets for it.
@@ -35,11 +35,15 @@ impl Connection {
         let sources = Sources { purpose: Purpose::Client, ..Sources::new(environment) };
         let loaded = config::load(&sources.with_flag("--url", "client.url", url))
             .map_err(|problems| CliError::Usage(problems.to_string()))?;
-        let settings = loaded.settings;
-        Ok(Self {
+        Ok(Self::of(loaded.settings))
+    }
+
+    /// From settings that are read.
+    pub fn of(settings: Settings) -> Self {
+        Self {
             api_key: settings.client.api_key,
             admin_token: settings.api.admin_token,
             ..Self::to(&settings.client.url)
-        })
+        }
     }
 }

@@ -13,7 +13,8 @@ use crate::domain::{
     job::{DeadLetter, JobError, JobView, Kind, NewJob, Priority, Status},
 };
 
-/// What a submitted job's header says beside what the script adds; also what is read of it.
+/// What a submitted job's header says beside what the script adds; also what is read of it. What goes without saying
+/// is left out: a million of them may wait in memory.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Header {
     #[serde(skip_serializing)]
@@ -22,9 +23,11 @@ pub(super) struct Header {
     replayed_at: Option<i64>,
     #[serde(default, skip_serializing)]
     version: u64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) tenant: Tenant,
     kind: Option<Kind>,
+    /// None: normal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     priority: Option<Priority>,
     #[serde(default)]
     pub(super) max_attempts: u32,
@@ -38,6 +41,10 @@ pub(super) struct Header {
     idempotency: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     document: Option<HeaderDocument>,
+}
+
+fn is_default(tenant: &Tenant) -> bool {
+    *tenant == Tenant::default()
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,7 +77,7 @@ impl Header {
         Self {
             tenant: job.tenant.clone(),
             kind: Some(job.kind),
-            priority: Some(job.priority),
+            priority: (job.priority != Priority::Normal).then_some(job.priority),
             max_attempts: job.max_attempts.max(1),
             deadline_ms: job.deadline.map(|deadline| i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX)),
             conversation_id: job.conversation_id.clone(),

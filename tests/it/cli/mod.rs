@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests fail the test
 
 mod ask;
+mod bench;
 mod docs;
 mod ingest;
 mod operator;

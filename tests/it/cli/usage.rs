@@ -5,7 +5,9 @@ use super::{NOBODY, ragq};
 #[tokio::test]
 async fn help_and_version_are_no_failure_and_help_shows_every_command_with_examples() {
     let help = ragq(NOBODY, ["--help"]).run().await.expect(0);
-    for word in ["up", "api", "worker", "ingest", "ask", "jobs", "dlq", "queue", "config", "health", "Examples:"] {
+    for word in
+        ["up", "api", "worker", "ingest", "ask", "jobs", "dlq", "queue", "bench", "config", "health", "Examples:"]
+    {
         assert!(help.stdout.contains(word), "{word}");
     }
     assert!(!help.stdout.contains("__extract"));
@@ -15,7 +17,7 @@ async fn help_and_version_are_no_failure_and_help_shows_every_command_with_examp
 
 #[tokio::test]
 async fn every_command_explains_itself() {
-    for command in ["up", "api", "worker", "ingest", "ask", "jobs", "dlq", "queue", "config", "health"] {
+    for command in ["up", "api", "worker", "ingest", "ask", "jobs", "dlq", "queue", "bench", "config", "health"] {
         let help = ragq(NOBODY, [command, "--help"]).run().await.expect(0);
         assert!(help.stdout.contains("Usage: ragq"), "{command}");
     }

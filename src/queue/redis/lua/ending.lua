@@ -9,10 +9,13 @@ local function conclude(job, status, attempt, reason, code, failure)
   end
   leave_place(job)
   local meta = q .. 'meta:' .. job.id
-  redis.call('HSET', meta, 'status', status, 'finished_at', now, 'attempt', attempt)
+  redis.call('HSET', meta, 'status', status, 'finished_at', instant)
+  if attempt ~= job.attempt then
+    redis.call('HSET', meta, 'attempt', text(attempt))
+  end
   local entry = status
   if status == 'completed' then
-    redis.call('ZADD', q .. 'done', now, job.id)
+    together('ZADD', q .. 'done', instant, job.id)
     if job.code then
       redis.call('HDEL', meta, 'code', 'error', 'retry_at')
     end
@@ -40,7 +43,7 @@ local function conclude(job, status, attempt, reason, code, failure)
       redis.call('DEL', q .. 'upload:' .. job.id)
     end
   end
-  redis.call('HINCRBY', q .. 'counters', 'bytes', 0 - job.bytes)
+  free(job.bytes)
   announce(job.id, status)
 end
 

@@ -95,22 +95,25 @@ for _, i in ipairs(order) do
   at[i] = at[i] + 2
 end
 
+local function after(field)
+  return field and tonumber(field) + 1 or 1
+end
 local datas = redis.call('HMGET', q .. 'data', unpack(ids))
-local inflight = {}
+local inflight, announcement = {}, 'running ' .. origin
 for i, id in ipairs(ids) do
   local data = datas[i]
   -- A job without its data can't be; were it so, it would not be worth stopping the queue for.
   if data then
     local meta_key = q .. 'meta:' .. id
     local meta = redis.call('HMGET', meta_key, 'attempt', 'delivery', 'deliveries', 'deferrals', 'context')
-    local attempt, delivery = (tonumber(meta[1]) or 0) + 1, (tonumber(meta[2]) or 0) + 1
-    redis.call('HSET', meta_key, 'status', 'running', 'attempt', attempt, 'delivery', delivery, 'deliveries',
-      (tonumber(meta[3]) or 0) + 1, 'worker', worker, 'place', places[i], 'started_at', now, 'kind', kind,
-      'bytes', string.match(data, '^1{"bytes":(%d+)') or 0)
-    redis.call('RPUSH', q .. 'events:' .. id, attempt .. ' started ' .. worker)
-    redis.call('PUBLISH', q .. 'job:' .. id, 'running ' .. origin)
-    inflight[#inflight + 1] = 0
-    inflight[#inflight + 1] = worker .. ' ' .. id
+    local attempt, delivery = after(meta[1]), after(meta[2])
+    redis.call('HSET', meta_key, 'status', 'running', 'attempt', text(attempt), 'delivery', text(delivery),
+      'deliveries', text(after(meta[3])), 'worker', worker, 'place', places[i], 'started_at', instant,
+      'kind', kind, 'bytes', string.match(data, '^1{"bytes":(%d+)') or '0')
+    redis.call('RPUSH', q .. 'events:' .. id, text(attempt) .. ' started ' .. worker)
+    redis.call('PUBLISH', q .. 'job:' .. id, announcement)
+    local length = #inflight
+    inflight[length + 1], inflight[length + 2] = '0', worker .. ' ' .. id
     hand(id, data, attempt, delivery, tonumber(meta[4]) or 0, meta[5])
   end
 end

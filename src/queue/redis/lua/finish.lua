@@ -5,10 +5,10 @@
 --   'dead', reason, code, failure (JSON), then four empty ones
 -- Returns a list of 1 (applied) or 0 (stale), and the list of changed jobs: id, status.
 
+gather()
 local codes, ended = {}, 0
 for i = 1, take_number() do
-  local id, worker, delivery, how = take(), take(), take(), take()
-  local first, second, third, title, model, chunks, size = take(), take(), take(), take(), take(), take(), take()
+  local id, worker, delivery, how, first, second, third, title, model, chunks, size = take_all(11)
   local job, meta = held(id, worker, delivery)
   if not job then
     codes[i] = was_settled(meta, worker, delivery) and 1 or 0
@@ -27,7 +27,7 @@ for i = 1, take_number() do
         hand_back(whole)
       end
     else
-      redis.call('HSET', q .. 'results', id, first)
+      together('HSET', q .. 'results', id, first)
       conclude(job, 'completed', job.attempt)
       if second ~= '' and whole.conversation_id then
         redis.call('ZADD', q .. 'turns:' .. whole.tenant .. ':' .. whole.conversation_id,
@@ -38,6 +38,7 @@ for i = 1, take_number() do
     end
   end
 end
+flush()
 if ended > 0 then
   note_drain(ended)
 end

@@ -13,6 +13,19 @@ if not now then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- A whole number as text. A number that is handed to a command or joined to a text as it is gets written as floating
+-- point, which takes a microsecond. Remembered, since most are the same for many jobs.
+local texts = {}
+local function text(number)
+  local known = texts[number]
+  if not known then
+    known = string.format('%d', number)
+    texts[number] = known
+  end
+  return known
+end
+local instant = text(now)
+
 local next_argument = 3
 local function take()
   next_argument = next_argument + 1
@@ -21,21 +34,65 @@ end
 local function take_number()
   return tonumber(take())
 end
+local function take_all(count)
+  local first = next_argument + 1
+  next_argument = next_argument + count
+  return unpack(ARGV, first, next_argument)
+end
+
+-- What many jobs write to a key that they share, made by flush() as one command for all of them: calling a command
+-- costs more than what it does for one job. Only in a script that calls gather() first; it must not read these keys
+-- before the flush.
+local gathered = nil
+local function gather()
+  gathered = { freed = 0 }
+end
+local function together(command, key, first, second)
+  local writes = gathered and gathered[key]
+  if not writes or writes[1] ~= command then
+    writes = { command, key }
+    if gathered then
+      gathered[key], gathered[#gathered + 1] = writes, writes
+    end
+  end
+  local length = #writes
+  writes[length + 1], writes[length + 2] = first, second
+  if not gathered then
+    redis.call(unpack(writes))
+  end
+end
+local function free(bytes)
+  if gathered then
+    gathered.freed = gathered.freed + bytes
+  else
+    redis.call('HINCRBY', q .. 'counters', 'bytes', 0 - bytes)
+  end
+end
+local function flush()
+  local writes, freed = gathered, gathered.freed
+  gathered = nil
+  for _, command in ipairs(writes) do
+    redis.call(unpack(command))
+  end
+  if freed > 0 then
+    free(freed)
+  end
+end
 
 -- Jobs changed by this call, as id, status, id, status.
 local changed = {}
 local function announce(id, status)
-  changed[#changed + 1] = id
-  changed[#changed + 1] = status
+  local length = #changed
+  changed[length + 1], changed[length + 2] = id, status
   redis.call('PUBLISH', q .. 'job:' .. id, status .. ' ' .. origin)
 end
 
--- Leaves one token for a worker that waits for this kind, unless there is one.
+-- Leaves one token for a worker that waits for this kind, unless there is one. A paused kind wakes nobody.
 local woken = {}
 local function wake(kind)
   if not woken[kind] then
     woken[kind] = true
-    if redis.call('LLEN', q .. 'signal:' .. kind) == 0 then
+    if redis.call('LLEN', q .. 'signal:' .. kind) == 0 and redis.call('SISMEMBER', q .. 'paused', kind) == 0 then
       redis.call('RPUSH', q .. 'signal:' .. kind, 1)
     end
   end
@@ -50,7 +107,7 @@ local function next_place()
 end
 
 local function log(job, entry)
-  redis.call('RPUSH', q .. 'events:' .. job.id, job.attempt .. ' ' .. entry)
+  redis.call('RPUSH', q .. 'events:' .. job.id, text(job.attempt) .. ' ' .. entry)
 end
 
 -- A job's data is `1`, the header (JSON), a newline, the payload as it came. Data of any other form was
@@ -119,7 +176,7 @@ end
 -- Takes a job out of wherever it stands.
 local function leave_place(job)
   if job.status == 'running' then
-    redis.call('ZREM', q .. 'inflight:' .. job.kind, job.worker .. ' ' .. job.id)
+    together('ZREM', q .. 'inflight:' .. job.kind, job.worker .. ' ' .. job.id)
   elseif job.status == 'queued' then
     redis.call('ZREM', queue_key(job), job.id)
   elseif job.status == 'scheduled' then
@@ -144,8 +201,8 @@ end
 -- Makes a job queued at a place of its list.
 local function enqueue(job, place, attempt)
   leave_place(job)
-  redis.call('HSET', q .. 'meta:' .. job.id, 'status', 'queued', 'queued_at', now, 'attempt', attempt,
-    'lost_leases', job.lost_leases)
+  redis.call('HSET', q .. 'meta:' .. job.id, 'status', 'queued', 'queued_at', instant, 'attempt',
+    text(attempt), 'lost_leases', text(job.lost_leases))
   redis.call('ZADD', queue_key(job), place, job.id)
   keep_deadline(job)
   announce(job.id, 'queued')

@@ -6,7 +6,20 @@
 -- Returns for each job what became of it: 'accepted', 'replayed' and the id of the job, 'mismatch', or 'full'
 -- and how many jobs end per second; two elements each. Uploads are stored before, to expire, and kept here.
 
-local max_jobs, max_bytes, jobs = take_number(), take_number(), take_number()
+local max_jobs, max_bytes = take_number(), take_number()
+local ids, jobs = {}, {}
+for i = 1, take_number() do
+  local id, tenant, kind, priority, bytes, delay, deadline, idempotency, fingerprint, rest, payload, changes = take_all(12)
+  local job = {
+    id = id, tenant = tenant, kind = kind, priority = priority, bytes = tonumber(bytes), delay = tonumber(delay),
+    deadline = tonumber(deadline), idempotency = idempotency, fingerprint = fingerprint, rest = rest, payload = payload,
+  }
+  if changes == '1' then
+    job.document = { id = take(), change = take(), collection = take(), title = take(), source = take() }
+  end
+  ids[i], jobs[i] = id, job
+end
+
 local unfinished = redis.call('ZCARD', q .. 'scheduled')
 for _, kind in ipairs({ 'chat', 'ingest', 'replay' }) do
   unfinished = unfinished + redis.call('ZCARD', q .. 'inflight:' .. kind)
@@ -24,19 +37,25 @@ local function answer(word, more)
   answers[#answers + 1] = more or ''
 end
 
-for _ = 1, jobs do
-  local id, tenant, kind, priority, bytes = take(), take(), take(), take(), take_number()
-  local delay, deadline, idempotency, fingerprint = take_number(), tonumber(take()), take(), take()
-  local rest, payload, document = take(), take(), nil
-  if take() == '1' then
-    document = { id = take(), change = take(), collection = take(), title = take(), source = take() }
+-- Found only where a submit is sent again.
+local there = {}
+for i, data in ipairs(redis.call('HMGET', q .. 'data', unpack(ids))) do
+  if data then
+    there[ids[i]] = true
   end
+end
+
+gather()
+for _, job in ipairs(jobs) do
+  local id, tenant, bytes, delay, deadline = job.id, job.tenant, job.bytes, job.delay, job.deadline
+  local idempotency, fingerprint, document = job.idempotency, job.fingerprint, job.document
   local known = idempotency ~= '' and redis.call('HGET', q .. 'idempotency', tenant .. ':' .. idempotency)
   -- A key whose job is not there is left of a submit that the server broke off.
-  if known and redis.call('HEXISTS', q .. 'data', string.sub(known, 1, 26)) == 0 then
+  local first = known and string.sub(known, 1, 26)
+  if known and not there[first] and redis.call('HEXISTS', q .. 'data', first) == 0 then
     known = nil
   end
-  if redis.call('HEXISTS', q .. 'data', id) == 1 then
+  if there[id] then
     answer('accepted')
   elseif known then
     if string.sub(known, 28) == fingerprint then
@@ -47,7 +66,7 @@ for _ = 1, jobs do
   elseif unfinished >= max_jobs or bytes_used + bytes > max_bytes then
     answer('full', tostring(drain_rate()))
   else
-    local head = '1{"bytes":' .. bytes .. ',"created_at":' .. now .. ','
+    local head = '1{"bytes":' .. text(bytes) .. ',"created_at":' .. instant .. ','
     if document then
       local source = document.source ~= '' and document.source or nil
       local version = submit_document(tenant, document.id, document.change, document.collection, document.title,
@@ -64,18 +83,20 @@ for _ = 1, jobs do
       redis.call('ZADD', q .. 'scheduled', due_at / 1000, id)
     else
       place = (place or tonumber(redis.call('HGET', q .. 'counters', 'place')) or 0) + 1
-      redis.call('ZADD', q .. 'queued:' .. kind .. ':' .. priority, place, id)
-      wake(kind)
+      together('ZADD', queue_key(job), string.format('%d', place), id)
+      wake(job.kind)
     end
     if idempotency ~= '' then
       redis.call('HSET', q .. 'idempotency', tenant .. ':' .. idempotency, id .. ' ' .. fingerprint)
     end
     -- Last: whatever breaks a script off, a job whose data is there is there with all that belongs to it.
-    redis.call('HSET', q .. 'data', id, head .. rest .. '\n' .. payload)
+    there[id] = true
+    together('HSET', q .. 'data', id, head .. job.rest .. '\n' .. job.payload)
     unfinished, bytes_used = unfinished + 1, bytes_used + bytes
     answer('accepted')
   end
 end
+flush()
 if bytes_used ~= bytes_before then
   redis.call('HINCRBY', q .. 'counters', 'bytes', bytes_used - bytes_before)
 end
