@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 pub enum Class {
     /// May succeed when tried again: uses an attempt, retried with backoff.
     Transient,
-    /// The provider has no room just now: a deferral, no attempt used.
+    /// There is no room just now at the provider, or what ragq itself needs is away: a deferral, no attempt used.
     Overloaded,
     /// The provider can't be used until somebody mends it (key, quota, model): a deferral, no attempt used.
     ProviderUnusable,
@@ -115,7 +115,7 @@ codes! {
     /// The index holds vectors of another model or dimension.
     IndexMismatch = "index_mismatch" => Permanent, Ignored;
     /// The job store did not answer.
-    StoreUnavailable = "store_unavailable" => Transient, Ignored;
+    StoreUnavailable = "store_unavailable" => Overloaded, Ignored;
     /// The job's payload can't be read.
     UndecodablePayload = "undecodable_payload" => Permanent, Ignored;
     /// The request named a collection that does not exist.

@@ -178,8 +178,11 @@ impl Listener {
                 return Some(());
             }
         }
-        if std::mem::take(failures) > 0 {
-            self.catch_up().await;
+        if *failures > 0 {
+            if !self.catch_up().await {
+                return Some(());
+            }
+            *failures = 0;
         }
         let mut ordered = Vec::new();
         loop {
@@ -255,19 +258,21 @@ impl Listener {
         }
     }
 
-    /// Tells every waiter how things stand now.
-    async fn catch_up(&self) {
+    /// Tells every waiter how things stand now; false if that could not be found out, and must be tried again lest
+    /// somebody waits for what has happened.
+    async fn catch_up(&self) -> bool {
         for some in self.shared.watchers.watched().chunks(TOGETHER) {
             let statuses = self.shared.call::<Vec<String>>(&scripts::STATUSES, Confirm::No, |command| {
                 for id in some {
                     command.arg(id.to_string());
                 }
             });
-            let Ok(statuses) = statuses.await else { return };
+            let Ok(statuses) = statuses.await else { return false };
             for (id, status) in some.iter().zip(statuses) {
                 // One that is gone was final.
                 self.shared.watchers.changed(*id, status.parse().unwrap_or(Status::Cancelled));
             }
         }
+        true
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -29,6 +30,7 @@ use crate::{
         job::{Delivery, Kind, Status},
     },
     queue::{Deliveries, Fenced, Finish, Release, Result, Watch, WorkerInfo},
+    resilience::backoff::Backoff,
 };
 
 /// Jobs settled, or pieces written, by one script call.
@@ -39,6 +41,9 @@ const FETCHED: usize = 256;
 
 /// Jobs handed back by one step of leaving.
 const HANDED_BACK: usize = 100;
+
+/// Waits between tries to write what must not be given up.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// What came of a fetch that may have to be asked for again.
 type Number = Arc<tokio::sync::Mutex<FetchNumber>>;
@@ -348,24 +353,37 @@ pub(super) fn releases(
     })
 }
 
-/// Sends pieces of answers.
+/// Sends pieces of answers, however long the server is away: given up, they would take with them an answer that is
+/// half there and paid for. A piece that is sent again is known by its number.
 pub(super) fn deltas(tracker: &TaskTracker, stop: &CancellationToken, shared: &Arc<Shared>) -> Batch<DeltaRequest, u8> {
     let shared = shared.clone();
     Batch::start(tracker, stop, TOGETHER, move |requests: Vec<DeltaRequest>| {
         let shared = shared.clone();
         async move {
-            let codes: Vec<u8> = shared
-                .call(&scripts::DELTA, Confirm::No, |command| {
-                    command.arg(requests.len());
-                    for request in &requests {
-                        push_lease(command, &request.lease);
-                        command.arg(request.number).arg(to_json(&request.text));
+            let mut failures = 0;
+            let codes = loop {
+                match write_deltas(&shared, &requests).await {
+                    Err(error) if error.passes() => {
+                        failures += 1;
+                        tokio::time::sleep(BACKOFF.wait(failures)).await;
                     }
-                })
-                .await?;
+                    written => break written?,
+                }
+            };
             one_for_each("delta", &requests, codes)
         }
     })
+}
+
+async fn write_deltas(shared: &Shared, requests: &[DeltaRequest]) -> Result<Vec<u8>, CallError> {
+    let pieces = |command: &mut Cmd| {
+        command.arg(requests.len());
+        for request in requests {
+            push_lease(command, &request.lease);
+            command.arg(request.number).arg(to_json(&request.text));
+        }
+    };
+    shared.call(&scripts::DELTA, Confirm::No, pieces).await
 }
 
 fn one_for_each<Q, A>(script: &'static str, requests: &[Q], answers: Vec<A>) -> Result<Vec<A>, CallError> {

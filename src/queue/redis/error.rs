@@ -25,6 +25,11 @@ pub(super) enum CallError {
 }
 
 impl CallError {
+    /// Whether the server is only away, or can't write for now: the same call may succeed later.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self, Self::Link(LinkError::Unreachable(_) | LinkError::Disk(_)))
+    }
+
     /// Whether the server refused because its memory is used up.
     pub(super) fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::Link(LinkError::Full(_)))

@@ -19,11 +19,14 @@ const STEPS: usize = 10;
 
 /// Keeps leases from being taken back after a stall, when every lease looks expired because nobody could beat:
 /// the server must have answered this process for one whole lease without a break first. Instants are the
-/// server's own, so that a break shows itself as a gap between two answers.
+/// server's own, so that a break shows itself as a gap between two answers. A connection that had to be opened
+/// again is a break, too, however short: a server that comes and goes may be met each time by one process and
+/// never by another.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reaper {
     unbroken_since: Option<Timestamp>,
     last: Option<Timestamp>,
+    reconnects: u64,
 }
 
 impl Reaper {
@@ -35,12 +38,13 @@ impl Reaper {
         }
     }
 
-    /// Notes an answer.
-    fn answered(&mut self, now: Timestamp, lease: Duration) {
-        if self.last.is_none_or(|last| now.since(last) > lease / 2) {
+    /// Notes an answer, and how often connections were opened again until then.
+    fn answered(&mut self, now: Timestamp, lease: Duration, reconnects: u64) {
+        if reconnects != self.reconnects || self.last.is_none_or(|last| now.since(last) > lease / 2) {
             self.unbroken_since = Some(now);
         }
         self.last = Some(now);
+        self.reconnects = reconnects;
     }
 
     /// Notes that there was no answer.
@@ -98,7 +102,7 @@ impl RedisJobStore {
             i64,
             Vec<String>,
         ) = answer.await.inspect_err(|_| self.reaper().broken())?;
-        self.reaper().answered(Timestamp(now), options.lease);
+        self.reaper().answered(Timestamp(now), options.lease, self.shared.link.reconnects());
         self.shared.changed(&changed);
         let next_due = u64::try_from(wait).ok().map(Duration::from_millis);
         Ok(Upkeep { promoted, leases_lost, poisoned, deadlines, expired, next_due })

@@ -52,7 +52,7 @@ fn every_code_is_explained_with_its_class() {
 }
 
 /// Variables that tests read and ragq does not.
-const OF_TESTS: [&str; 1] = ["RAGQ_DRILL_ROUNDS"];
+const OF_TESTS: [&str; 1] = ["RAGQ_DRILL"];
 
 #[test]
 fn every_setting_that_is_named_exists() {

@@ -20,7 +20,7 @@ use ragq::{
 };
 
 use super::contract::{self, Fixture, Limits, START, beat, chat, complete, submit, take, view};
-use crate::support::{eventually, redis::Server};
+use crate::support::{eventually, proxy::Proxy, redis::Server};
 
 /// A store on a server of its own, with a clock that is moved by hand.
 pub struct RedisFixture {
@@ -48,7 +48,11 @@ fn store(server: &Server, limits: &Limits, clock: &ManualClock) -> Arc<RedisJobS
 }
 
 pub fn link(server: &Server, options: &RedisOptions) -> Link {
-    let link = LinkOptions {
+    Link::new(link_options(server, options)).unwrap()
+}
+
+fn link_options(server: &Server, options: &RedisOptions) -> LinkOptions {
+    LinkOptions {
         url: server.url().into(),
         mode: Mode::Single,
         key: options.key(),
@@ -59,8 +63,7 @@ pub fn link(server: &Server, options: &RedisOptions) -> Link {
         fsync: false,
         min_replicas: 0,
         allow_unsafe: false,
-    };
-    Link::new(link).unwrap()
+    }
 }
 
 #[async_trait(?Send)]
@@ -89,6 +92,55 @@ impl Fixture for RedisFixture {
     async fn reopen(&mut self) {
         self.store = store(&self.server, &self.limits, &self.clock);
     }
+}
+
+#[tokio::test]
+async fn a_piece_of_an_answer_outlasts_an_absence_beyond_all_patience_and_is_written_once() {
+    let server = Server::start(&[]).await;
+    let options = options(&Limits::default());
+    let short = Duration::from_millis(100);
+    let link = LinkOptions { response_timeout: short, patience: short, ..link_options(&server, &options) };
+    let store = RedisJobStore::new(Link::new(link).unwrap(), options);
+    let worker = contract::beat(&store, "w").await;
+    let id = contract::submit(&store, contract::chat("q")).await;
+    let lease = contract::take(&store, &worker).await.lease;
+    server.stop_signal();
+    let stalled = async {
+        // Others have given up meanwhile, again and again.
+        for _ in 0..4 {
+            store.ping().await.unwrap_err();
+        }
+        server.cont_signal();
+    };
+    let (written, ()) = tokio::join!(store.append_delta(&lease, "half".into()), stalled);
+    assert!(matches!(written.unwrap(), Fenced::Applied(_)));
+    let log = store.events(&"default".into(), id, None, 10).await.unwrap().unwrap().events;
+    assert_eq!(log.iter().map(|event| event.kind.name()).collect::<Vec<_>>(), ["created", "started", "delta"]);
+}
+
+#[tokio::test]
+async fn what_changes_during_a_break_is_heard_even_if_the_first_look_after_it_fails() {
+    let server = Server::start(&[]).await;
+    let proxy = Proxy::start(server.port()).await;
+    let options = options(&Limits::default());
+    let short = Duration::from_millis(100);
+    let through = LinkOptions { url: proxy.url().into(), patience: short, ..link_options(&server, &options) };
+    let store = RedisJobStore::new(Link::new(through).unwrap(), options.clone());
+    let elsewhere = RedisJobStore::new(link(&server, &options), options);
+    let id = contract::submit(&elsewhere, contract::chat("q")).await;
+    let mut watch = store.watch(id);
+    assert_eq!(contract::view(&store, id).await.status, Status::Queued);
+    proxy.answer("EVALSHA", "-LOADING the server reads its data\r\n");
+    proxy.hang_up();
+    elsewhere.cancel(&"default".into(), id).await.unwrap();
+    eventually(async || (proxy.seen("SUBSCRIBE") > 1).then_some(())).await;
+    // By then whoever looked has given up.
+    for _ in 0..3 {
+        store.ping().await.unwrap_err();
+    }
+    proxy.pass_on("EVALSHA");
+    let heard = async { while watch.changed().await.status != Some(Status::Cancelled) {} };
+    tokio::time::timeout(Duration::from_mins(1), heard).await.expect("it is heard");
 }
 
 contract::every_case!(redis, crate::queue::redis_server::RedisFixture);

@@ -1,6 +1,10 @@
 //! The store in one `SQLite` file: its fixture for the contract, and what only a file can do.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use ragq::{
@@ -19,6 +23,7 @@ use super::contract::{
     self, Fixture, Limits, START,
     documents::{REPLACED, ingest},
 };
+use crate::support::eventually;
 
 /// A store in a folder of its own, with a clock that is moved by hand.
 pub struct SqliteFixture {
@@ -46,6 +51,13 @@ impl SqliteFixture {
     }
 }
 
+/// Opens a store that has just been closed: a child that another test starts in the same moment shares the lock
+/// until it is a program of its own.
+async fn reopened(path: &Path, options: SqliteOptions, clock: &ManualClock) -> Arc<SqliteJobStore> {
+    let open = || SqliteJobStore::open(path, options.clone(), Arc::new(clock.clone()));
+    eventually(async || open().ok().map(Arc::new)).await
+}
+
 #[async_trait(?Send)]
 impl Fixture for SqliteFixture {
     async fn open(limits: Limits) -> Self {
@@ -66,8 +78,7 @@ impl Fixture for SqliteFixture {
 
     async fn reopen(&mut self) {
         self.store.close().await;
-        let clock = Arc::new(self.clock.clone());
-        self.store = Arc::new(SqliteJobStore::open(&self.path(), options(&self.limits), clock).unwrap());
+        self.store = reopened(&self.path(), options(&self.limits), &self.clock).await;
     }
 }
 
@@ -81,7 +92,7 @@ async fn a_sweep_cut_short_by_the_process_end_holds_up_no_ingestion_of_the_next(
     assert_eq!(store.leftovers(10).await.unwrap().len(), 1);
     fixture.store.close().await;
     let options = SqliteOptions { take_back_all: true, ..options(&fixture.limits) };
-    fixture.store = Arc::new(SqliteJobStore::open(&fixture.path(), options, Arc::new(fixture.clock.clone())).unwrap());
+    fixture.store = reopened(&fixture.path(), options, &fixture.clock).await;
     let store = fixture.store();
     // Refused as stale while a sweep is taken to go on.
     ingest(&*store, contract::put("d", "three"), REPLACED).await;
@@ -96,7 +107,7 @@ async fn a_file_serves_one_store_at_a_time() {
     let refused = open().unwrap_err();
     assert!(format!("{refused:?}").contains("InUse"), "{refused:?}");
     fixture.store.close().await;
-    open().unwrap().ping().await.unwrap();
+    reopened(&fixture.path(), options(&fixture.limits), &fixture.clock).await.ping().await.unwrap();
 }
 
 #[tokio::test]
@@ -119,8 +130,7 @@ async fn opening_takes_back_what_the_previous_process_held_and_buries_poison() {
     for (lost, status) in [(1, Status::Queued), (2, Status::Dead)] {
         fixture.store.close().await;
         let taking = SqliteOptions { take_back_all: true, ..options(&fixture.limits) };
-        let clock = Arc::new(fixture.clock.clone());
-        fixture.store = Arc::new(SqliteJobStore::open(&fixture.path(), taking, clock).unwrap());
+        fixture.store = reopened(&fixture.path(), taking, &fixture.clock).await;
         let store = fixture.store();
         let view = contract::view(&*store, lease.job).await;
         assert_eq!((view.status, view.lost_leases, view.attempt), (status, lost, 0));

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use ragq::{
-    app::{App, Role},
+    app::{App, AppError, Role},
     config::{Secret, Settings},
     lifecycle::Process,
 };
@@ -52,7 +52,15 @@ impl TestApp {
         change(&mut settings);
         settings.store.data_dir = data.path().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let app = App::open(settings, Role::Everything, PathBuf::from(RAGQ)).await.expect("an app");
+        // A folder used before: a child that another test starts in the moment it is let go of shares the lock until
+        // it is a program of its own.
+        let app = super::eventually(async || {
+            match App::open(settings.clone(), Role::Everything, PathBuf::from(RAGQ)).await {
+                Err(AppError::InUse(_)) => None,
+                opened => Some(opened.expect("an app")),
+            }
+        })
+        .await;
         let process = Process::start(app, Some(listener)).expect("a process");
         let http = reqwest::Client::builder().timeout(Duration::from_secs(90)).build().expect("a client");
         let address = process.address.expect("it listens");

@@ -22,11 +22,13 @@ pub fn ragq() -> Command {
     command
 }
 
-/// Sends a process `INT` or `TERM`; without the `kill` program, which a small system may lack.
+/// Sends a process `INT`, `TERM`, `STOP` or `CONT`; without the `kill` program, which a small system may lack.
 pub fn signal(process: u32, name: &str) {
     let signal = match name {
         "INT" => Signal::INT,
         "TERM" => Signal::TERM,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
         other => panic!("no such signal here: {other}"),
     };
     let process = Pid::from_raw(process.cast_signed()).expect("a process has a number");

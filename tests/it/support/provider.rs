@@ -65,8 +65,11 @@ impl Call {
     }
 }
 
+type Choice = Box<dyn Fn(&Call) -> Option<Reply> + Send>;
+
 #[derive(Default)]
 struct Script {
+    choice: Option<Choice>,
     chat: VecDeque<Reply>,
     embeddings: VecDeque<Reply>,
     chat_forever: Option<Reply>,
@@ -77,6 +80,9 @@ struct Script {
 
 impl Script {
     fn next(&mut self, call: &Call) -> Option<Reply> {
+        if let Some(reply) = self.choice.as_ref().and_then(|choice| choice(call)) {
+            return Some(reply);
+        }
         if call.is_embedding() {
             self.embeddings.pop_front().or_else(|| self.embeddings_forever.clone())
         } else if call.path().ends_with("/chat/completions") {
@@ -122,6 +128,11 @@ impl ScriptedProvider {
                 (true, true) => script.embeddings_forever = Some(reply),
             }
         }
+    }
+
+    /// Replies from now on as `choice` says of a call; where it says nothing, the script holds.
+    pub fn choose(&self, choice: impl Fn(&Call) -> Option<Reply> + Send + 'static) {
+        self.script.lock().unwrap().choice = Some(Box::new(choice));
     }
 
     /// What belongs into `model.base_url`.

@@ -19,6 +19,7 @@ use tokio::{
 /// What the proxy does at present.
 #[derive(Default)]
 struct Behaviour {
+    server: u16,
     refuses: bool,
     delay: Duration,
     answers: HashMap<String, Vec<u8>>,
@@ -40,7 +41,7 @@ impl Proxy {
     pub async fn start(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
-        let behaviour = Arc::<Mutex<Behaviour>>::default();
+        let behaviour = Arc::new(Mutex::new(Behaviour { server, ..Behaviour::default() }));
         let (hang_up, order) = watch::channel(());
         let mut accepting = JoinSet::new();
         let shared = Arc::clone(&behaviour);
@@ -52,6 +53,7 @@ impl Proxy {
                     continue;
                 }
                 let shared = Arc::clone(&shared);
+                let server = shared.lock().unwrap().server;
                 let mut order = order.clone();
                 order.mark_unchanged();
                 connections.spawn(async move {
@@ -74,6 +76,11 @@ impl Proxy {
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads new connections to another server; those that stand stay where they are.
+    pub fn lead_to(&self, server: u16) {
+        self.behaviour.lock().unwrap().server = server;
     }
 
     /// Closes all connections, and every new one at once, or lets them in again.

@@ -3,7 +3,7 @@
 
 use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
 
-use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, FromRedisValue, RedisResult, aio::MultiplexedConnection};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
@@ -156,6 +156,12 @@ pub async fn connect(url: &str) -> MultiplexedConnection {
         .set_response_timeout(Some(Duration::from_secs(30)));
     let client = redis::Client::open(url).expect("a URL of a server");
     client.get_multiplexed_async_connection_with_config(&patient).await.expect("the server is there")
+}
+
+/// Sends a command given in words.
+pub async fn say<T: FromRedisValue>(client: &mut MultiplexedConnection, words: &str) -> RedisResult<T> {
+    let mut words = words.split(' ');
+    redis::cmd(words.next().expect("a command")).arg(words.collect::<Vec<_>>()).query_async(client).await
 }
 
 /// A port that is free at present.

@@ -8,14 +8,8 @@ use redis::aio::MultiplexedConnection;
 use super::{KEY, call, link, mark, options};
 use crate::support::{
     eventually,
-    redis::{Server, connect},
+    redis::{Server, connect, say},
 };
-
-/// Sends a command given in words.
-async fn say<T: redis::FromRedisValue>(client: &mut MultiplexedConnection, words: &str) -> redis::RedisResult<T> {
-    let mut words = words.split(' ');
-    redis::cmd(words.next().unwrap()).arg(words.collect::<Vec<_>>()).query_async(client).await
-}
 
 async fn replica_of(primary: &Server) -> Server {
     let replica = Server::start(&[("replicaof", &format!("127.0.0.1 {}", primary.port()))]).await;

@@ -1,7 +1,6 @@
 //! The process killed at any moment under load: nothing accepted is lost, nothing is done twice.
 //!
-//! `RAGQ_DRILL_ROUNDS` says how often it is killed (3 unless told otherwise); the full drill is
-//! `RAGQ_DRILL_ROUNDS=50 cargo test --test it faults:: -- --nocapture`.
+//! Three kills in the ordinary run, fifty in the drill.
 
 use std::{
     collections::HashMap,
@@ -18,6 +17,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use super::{report, size};
 use crate::support::{
     process::Up,
     provider::{Reply, ScriptedProvider},
@@ -191,7 +191,7 @@ async fn settle(up: &Up, told: &Shared) {
 
 #[tokio::test]
 async fn whenever_the_process_is_killed_every_accepted_job_ends_once_and_no_document_is_half_replaced() {
-    let rounds = std::env::vars().find(|(name, _)| name == "RAGQ_DRILL_ROUNDS").map_or(3, |(_, n)| n.parse().unwrap());
+    let rounds = size(3, 50);
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let reply = Reply::text("High water and low water [1].").pieces(6).drip(Duration::from_millis(4));
@@ -210,7 +210,10 @@ async fn whenever_the_process_is_killed_every_accepted_job_ends_once_and_no_docu
         let told = told.lock().unwrap();
         (told.accepted.len(), told.completed.len())
     };
-    println!("kills {rounds}, accepted {accepted}, seen completed before a kill {seen}, lost 0, twice 0, mixtures 0");
+    report(
+        "embedded, kill -9",
+        &format!("kills {rounds}, accepted {accepted}, seen completed before {seen}, lost 0, twice 0, mixtures 0"),
+    );
     assert!(accepted > 0, "the load never got through");
     assert!(up.stop().await.success());
 }
