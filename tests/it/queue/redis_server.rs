@@ -146,14 +146,14 @@ async fn what_changes_during_a_break_is_heard_even_if_the_first_look_after_it_fa
 contract::every_case!(redis, crate::queue::redis_server::RedisFixture);
 
 /// Another process on the fixture's server.
-async fn another(fixture: &RedisFixture) -> Arc<RedisJobStore> {
+fn another(fixture: &RedisFixture) -> Arc<RedisJobStore> {
     store(&fixture.server, &fixture.limits, &fixture.clock)
 }
 
 #[tokio::test]
 async fn what_another_process_changes_is_heard() {
     let fixture = RedisFixture::open(Limits::default()).await;
-    let (here, there) = (fixture.store(), another(&fixture).await);
+    let (here, there) = (fixture.store(), another(&fixture));
     let worker = beat(&*there, "w").await;
     let id = submit(&*here, chat("q")).await;
     let mut watch = here.watch(id);
@@ -171,7 +171,7 @@ async fn what_another_process_changes_is_heard() {
 #[tokio::test]
 async fn a_worker_hears_of_a_cancel_elsewhere() {
     let fixture = RedisFixture::open(Limits::default()).await;
-    let (here, there) = (fixture.store(), another(&fixture).await);
+    let (here, there) = (fixture.store(), another(&fixture));
     let worker = beat(&*here, "w").await;
     let id = submit(&*there, chat("q")).await;
     let lease = take(&*here, &worker).await.lease;
@@ -183,7 +183,7 @@ async fn a_worker_hears_of_a_cancel_elsewhere() {
 #[tokio::test]
 async fn a_worker_waiting_elsewhere_is_woken() {
     let fixture = RedisFixture::open(Limits::default()).await;
-    let (here, there) = (fixture.store(), another(&fixture).await);
+    let (here, there) = (fixture.store(), another(&fixture));
     let worker = beat(&*there, "w").await;
     let (id, ()) = tokio::join!(submit(&*here, chat("q")), there.wait_for_work(Kind::Chat));
     assert_eq!(take(&*there, &worker).await.lease.job, id);
@@ -192,7 +192,7 @@ async fn a_worker_waiting_elsewhere_is_woken() {
 #[tokio::test]
 async fn thousands_of_watches_share_a_connection() {
     let fixture = RedisFixture::open(Limits::default()).await;
-    let (here, there) = (fixture.store(), another(&fixture).await);
+    let (here, there) = (fixture.store(), another(&fixture));
     let mut watches = Vec::new();
     for _ in 0..2_000 {
         watches.push(here.watch(JobId::new(START.0)));
@@ -219,7 +219,7 @@ async fn thousands_of_watches_share_a_connection() {
 #[tokio::test]
 async fn waiters_are_told_what_they_missed_while_the_server_was_away() {
     let mut fixture = RedisFixture::open(Limits::default()).await;
-    let (here, there) = (fixture.store(), another(&fixture).await);
+    let (here, there) = (fixture.store(), another(&fixture));
     let id = submit(&*there, chat("q")).await;
     let mut watch = here.watch(id);
     assert_eq!(view(&*here, id).await.status, Status::Queued);
