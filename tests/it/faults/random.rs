@@ -1,6 +1,10 @@
 //! Random faults, one after the other, under jobs of every outcome; what callers saw is judged as a history.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use rand::{RngExt as _, seq::IndexedRandom as _};
@@ -19,6 +23,9 @@ use crate::support::{
     provider::{Call, Reply},
     redis::{Server, say},
 };
+
+/// How many submit at a time.
+const CLIENTS: usize = 20;
 
 /// What each job is to come to, by its number.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,9 +81,13 @@ fn request(number: usize) -> Value {
     request
 }
 
-/// Submits these, and cancels at once what is to be cancelled.
-async fn submit(callers: &Callers, numbers: impl Iterator<Item = usize>) {
-    for number in numbers {
+/// Submits jobs until there are enough, and cancels at once what is to be cancelled.
+async fn submit(callers: &Callers, next: &AtomicUsize, jobs: usize) {
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= jobs {
+            return;
+        }
         let job = callers.submit("/chat", request(number)).await;
         if course(number) == Course::Cancelled {
             callers.cancel(&job).await;
@@ -158,9 +169,9 @@ async fn whatever_happens_every_accepted_job_ends_once_and_no_caller_sees_the_im
     let mut deployment = Deployment::start(Server::start(&[("appendfsync", "always")]).await, plan).await;
     deployment.provider.choose(|call| Some(reply(call)));
     let (callers, done) = (deployment.callers.clone(), CancellationToken::new());
-    let clients = 20;
+    let next = AtomicUsize::new(0);
     let submitting = async {
-        join_all((0..clients).map(|client| submit(&callers, (client..jobs).step_by(clients)))).await;
+        join_all((0..CLIENTS).map(|_| submit(&callers, &next, jobs))).await;
         done.cancel();
     };
     let looking = join_all((0..4).map(|_| look(&callers, &done)));
