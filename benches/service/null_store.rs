@@ -56,6 +56,10 @@ impl Deliveries for NullStore {
     fn watch_delivery(&self, lease: &Lease) -> Watch {
         self.0.watch(lease.job)
     }
+    async fn holds(&self, _: &Lease) -> Result<bool> {
+        Ok(true)
+    }
+
     async fn upload(&self, _: JobId) -> Result<Option<Vec<u8>>> {
         Ok(None)
     }

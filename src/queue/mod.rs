@@ -147,6 +147,10 @@ pub trait Deliveries: Send + Sync {
     /// Wakes when the job's status changes: a worker whose lease was taken stops at once.
     fn watch_delivery(&self, lease: &Lease) -> Watch;
 
+    /// Whether the lease is still the job's. A change told by the watch may be older than the lease: the same worker
+    /// may have lost the job and been handed it again.
+    async fn holds(&self, lease: &Lease) -> Result<bool>;
+
     /// The uploaded bytes of the job's document. None: the job is gone.
     async fn upload(&self, job: JobId) -> Result<Option<Vec<u8>>>;
 

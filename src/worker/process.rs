@@ -4,6 +4,7 @@ use futures::future::BoxFuture;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::STORE_BACKOFF;
 use crate::{
     domain::{
         failure::{Code, Failure},
@@ -72,8 +73,23 @@ pub(super) async fn step(
     }
 }
 
-/// Resolves when the job is no longer ours to work on: it was cancelled, or taken back.
+/// Resolves when the job is no longer ours to work on: it was cancelled, or taken back. What is heard of the job
+/// only says to look: it may be about an earlier delivery of it to this same worker.
 async fn lease_lost(store: &SharedJobStore, lease: &Lease) {
     let mut watch = store.watch_delivery(lease);
-    while watch.changed().await.status.is_none_or(|status| status == Status::Running) {}
+    loop {
+        while watch.changed().await.status.is_none_or(|status| status == Status::Running) {}
+        let mut failures = 0;
+        loop {
+            match store.holds(lease).await {
+                Ok(true) => break,
+                Ok(false) => return,
+                Err(error) => {
+                    failures += 1;
+                    tracing::debug!(job.id = %lease.job, %error, "whether a lease holds is not known yet");
+                    sleep(STORE_BACKOFF.wait(failures)).await;
+                }
+            }
+        }
+    }
 }

@@ -147,6 +147,10 @@ impl Deliveries for RedisJobStore {
         self.shared.watchers.watch(lease.job)
     }
 
+    async fn holds(&self, lease: &Lease) -> Result<bool> {
+        Ok(self.shared.call(&scripts::HOLDS, Confirm::No, |command| push_lease(command, lease)).await?)
+    }
+
     async fn upload(&self, job: JobId) -> Result<Option<Vec<u8>>> {
         let found: Option<(Vec<u8>,)> = self
             .shared

@@ -37,6 +37,7 @@ scripts! {
         FETCH = "fetch.lua";
         FINISH = "finish.lua";
         HEARTBEAT = "heartbeat.lua";
+        HOLDS = "holds.lua";
         KEEP = "keep.lua";
         LEAVE = "leave.lua";
         LEFTOVERS = "leftovers.lua";

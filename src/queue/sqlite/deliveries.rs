@@ -63,6 +63,11 @@ impl Deliveries for SqliteJobStore {
         self.shared.watchers.watch(lease.job)
     }
 
+    async fn holds(&self, lease: &Lease) -> Result<bool> {
+        let lease = lease.clone();
+        self.writer.call(Durability::Written, move |step| Ok(held(step, &lease)?.is_some())).await
+    }
+
     async fn upload(&self, job: JobId) -> Result<Option<Vec<u8>>> {
         self.readers
             .read(move |connection| {

@@ -101,6 +101,23 @@ pub async fn the_same_worker_holds_a_new_lease_on_a_second_delivery<F: Fixture>(
     complete(&*store, &second, "new").await;
 }
 
+pub async fn a_lease_holds_until_the_job_is_anothers_or_ends<F: Fixture>() {
+    let limits = Limits::default();
+    let fixture = F::open(limits.clone()).await;
+    let store = fixture.store();
+    submit(&*store, chat("q")).await;
+    let worker = beat(&*store, "w").await;
+    let first = take(&*store, &worker).await.lease;
+    assert!(store.holds(&first).await.unwrap());
+    silence(&fixture, &limits).await;
+    assert!(!store.holds(&first).await.unwrap());
+    beat_again(&*store, &worker).await;
+    let second = take(&*store, &worker).await.lease;
+    assert!(!store.holds(&first).await.unwrap() && store.holds(&second).await.unwrap());
+    complete(&*store, &second, "done").await;
+    assert!(!store.holds(&second).await.unwrap());
+}
+
 pub async fn a_cancelled_job_can_not_be_finished<F: Fixture>() {
     let fixture = F::open(Limits::default()).await;
     let store = fixture.store();

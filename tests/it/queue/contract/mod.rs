@@ -99,6 +99,7 @@ macro_rules! every_case {
             leases: a_job_whose_worker_is_lost_too_often_is_poison;
             leases: a_beating_worker_keeps_its_leases;
             leases: the_same_worker_holds_a_new_lease_on_a_second_delivery;
+            leases: a_lease_holds_until_the_job_is_anothers_or_ends;
             leases: a_cancelled_job_can_not_be_finished;
             events: the_log_tells_the_jobs_life_in_order;
             events: a_log_is_read_in_pages_and_resumed;
