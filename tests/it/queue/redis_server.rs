@@ -227,3 +227,42 @@ async fn waiters_are_told_what_they_missed_while_the_server_was_away() {
     there.cancel(&"default".into(), id).await.unwrap();
     while watch.changed().await.status != Some(Status::Cancelled) {}
 }
+
+#[tokio::test]
+async fn housekeeping_does_not_hurry_over_a_lease_that_may_not_be_taken_back_yet() {
+    let limits = Limits::default();
+    let fixture = RedisFixture::open(limits.clone()).await;
+    let worker = beat(&*fixture.store(), "w").await;
+    let id = submit(&*fixture.store(), chat("q")).await;
+    take(&*fixture.store(), &worker).await;
+    fixture.pass(limits.lease + Duration::from_secs(1)).await;
+    // A process that has only just met the server.
+    let fresh = another(&fixture);
+    let done = fresh.upkeep().await.unwrap();
+    assert_eq!((done.leases_lost, done.next_due), (0, None));
+    assert_eq!(view(&*fixture.store(), id).await.status, Status::Running);
+}
+
+#[tokio::test]
+async fn a_job_pushed_under_an_id_of_another_kind_is_handed_over_and_finished() {
+    let fixture = RedisFixture::open(Limits::default()).await;
+    let store = fixture.store();
+    let mut client = fixture.server.client().await;
+    for (id, payload) in [("task-7", r#"{"query":"q","kind":"chat","priority":"high"}"#), ("no json", "{")] {
+        let _: () =
+            ::redis::cmd("HSET").arg("{ragq}:data").arg(id).arg(payload).query_async(&mut client).await.unwrap();
+        let due = START.0 / 1_000;
+        let _: () =
+            ::redis::cmd("ZADD").arg("{ragq}:scheduled").arg(due).arg(id).query_async(&mut client).await.unwrap();
+    }
+    assert_eq!(store.upkeep().await.unwrap().promoted, 2);
+    let worker = beat(&*store, "w").await;
+    let taken = store.fetch(&worker, Kind::Chat, 10).await.unwrap();
+    assert_eq!(taken[0].payload["query"], "q", "the urgent one first");
+    assert_eq!(taken[1].payload, "{", "for the worker to bury");
+    for delivery in &taken {
+        complete(&*store, &delivery.lease, "done").await;
+    }
+    contract::adds_up(&*store, 2).await;
+    assert_eq!(store.stats().await.unwrap().counts[&Status::Completed], 2);
+}

@@ -95,9 +95,15 @@ local function alert_holder(job, status)
 end
 
 -- Gives a job that another producer pushed the form of our own: the payload may say its priority, attempts,
--- deadline and conversation as a request does.
-local function adopt(id, max_attempts)
-  local payload = redis.call('HGET', q .. 'data', id)
+-- deadline and conversation as a request does. One whose id is no ULID gets one made from its id.
+local function adopt(pushed, max_attempts)
+  local payload = redis.call('HGET', q .. 'data', pushed)
+  local id = pushed
+  if #id ~= 26 or not string.find(id, '^[0-7][0-9A-HJKMNP-TV-Z]+$') then
+    id = '0' .. string.upper(string.sub(redis.sha1hex(pushed), 1, 25))
+    redis.call('HDEL', q .. 'data', pushed)
+    redis.call('ZREM', q .. 'scheduled', pushed)
+  end
   local read, request = pcall(cjson.decode, payload)
   if not read or type(request) ~= 'table' then
     request = {}
@@ -114,7 +120,7 @@ local function adopt(id, max_attempts)
     deadline_ms = number('deadline_ms'),
     conversation_id = type(request.conversation_id) == 'string' and request.conversation_id or nil,
   })
-  redis.call('UNLINK', q .. 'meta:' .. id)
+  redis.call('UNLINK', q .. 'meta:' .. pushed)
   redis.call('HSET', q .. 'meta:' .. id, 'status', 'scheduled', 'due_at', now)
   redis.call('HSET', q .. 'data', id,
     '1{"bytes":' .. #payload .. ',"created_at":' .. now .. ',' .. string.sub(rest, 2) .. '\n' .. payload)
@@ -157,10 +163,23 @@ end
 
 local KINDS = { 'chat', 'ingest', 'replay' }
 
--- The in-flight jobs of a worker: members `worker job`, all of one score, so that they stand in order of name.
-local function held_by(worker, kind, limit)
-  local from = '[' .. worker .. ' '
-  return redis.call('ZRANGEBYLEX', q .. 'inflight:' .. kind, from, from .. '\255', 'LIMIT', 0, math.max(limit, 0))
+-- Does something to the running jobs of a worker, at most so many; how many there were. In flight stand members
+-- `worker job`, all of one score, so that they are in order of name.
+local function each_held(worker, limit, act)
+  local from, seen = '[' .. worker .. ' ', 0
+  for _, kind in ipairs(KINDS) do
+    local key = q .. 'inflight:' .. kind
+    for _, member in ipairs(redis.call('ZRANGEBYLEX', key, from, from .. '\255', 'LIMIT', 0, limit - seen)) do
+      local job = load(string.sub(member, #worker + 2))
+      if job and job.status == 'running' and job.worker == worker then
+        act(job)
+      else
+        redis.call('ZREM', key, member)
+      end
+      seen = seen + 1
+    end
+  end
+  return seen
 end
 
 local function forget_worker(worker)

@@ -4,18 +4,7 @@
 -- step that hands back less than its most.
 
 local worker, limit = take(), take_number()
-local handed_back = 0
-for _, kind in ipairs(KINDS) do
-  for _, member in ipairs(held_by(worker, kind, limit - handed_back)) do
-    local job = load(string.sub(member, #worker + 2))
-    if job and job.status == 'running' and job.worker == worker then
-      hand_back(job)
-    else
-      redis.call('ZREM', q .. 'inflight:' .. kind, member)
-    end
-    handed_back = handed_back + 1
-  end
-end
+local handed_back = each_held(worker, limit, hand_back)
 if handed_back < limit then
   forget_worker(worker)
 end

@@ -1,7 +1,8 @@
 -- One step of housekeeping: takes the jobs of silent workers back, buries what is past its deadline, queues what
 -- is due, removes what has expired, sees that whoever waits for work is woken.
--- ARGV[4] leases may be taken back until this instant, ARGV[5] at most so many of each, ARGV[6] lost leases before poison, ARGV[7]
--- and ARGV[8] retention of completed and of dead jobs (milliseconds), ARGV[9] attempts of jobs that do not say
+-- ARGV[4] leases may be taken back until this instant, ARGV[5] at most so many of each, ARGV[6] lost leases before
+-- poison, ARGV[7] and ARGV[8] retention of completed and of dead jobs (milliseconds), ARGV[9] attempts of jobs that do
+-- not say
 -- Returns the instant; how many leases were lost, how many of these jobs are poison, how many deadlines passed, how
 -- many jobs were queued, how many removed; when there is more to do (milliseconds from now, -1: nothing is known);
 -- the list of changed jobs: id, status.
@@ -28,19 +29,10 @@ local function take_back(job)
 end
 
 if reap then
+  local seen = 0
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', q .. 'workers', '-inf', now, 'LIMIT', 0, limit)) do
-    local before = lost
-    for _, kind in ipairs(KINDS) do
-      for _, member in ipairs(held_by(worker, kind, limit - lost)) do
-        local job = load(string.sub(member, #worker + 2))
-        if job and job.status == 'running' and job.worker == worker then
-          take_back(job)
-        else
-          redis.call('ZREM', q .. 'inflight:' .. kind, member)
-        end
-      end
-    end
-    if lost >= limit then
+    seen = seen + each_held(worker, limit - seen, take_back)
+    if seen >= limit then
       break
     end
     forget_worker(worker)
@@ -83,9 +75,10 @@ redis.call('ZREMRANGEBYSCORE', q .. 'readers', '-inf', now)
 
 wake_all()
 
+-- A lease that has ended and may not be taken back yet is no reason to come again at once.
 local next_at = nil
-for _, set in ipairs({ { 'scheduled', 1000 }, { 'workers', 1 }, { 'deadlines', 1 } }) do
-  local head = redis.call('ZRANGE', q .. set[1], 0, 0, 'WITHSCORES')
+for _, set in ipairs({ { 'scheduled', 1000, '-inf' }, { 'workers', 1, '(' .. instant }, { 'deadlines', 1, '-inf' } }) do
+  local head = redis.call('ZRANGEBYSCORE', q .. set[1], set[3], '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if head[2] then
     next_at = math.min(next_at or math.huge, tonumber(head[2]) * set[2])
   end
