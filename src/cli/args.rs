@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{bench::args::BenchCommand, config::ConfigCommand};
+use super::{bench::args::BenchCommand, config::ConfigCommand, provider_sim::args::ProviderSimArgs};
 use crate::domain::{
     failure::Code,
     job::{DeadReason, Kind},
@@ -80,6 +80,8 @@ pub enum Command {
         #[command(subcommand)]
         command: BenchCommand,
     },
+    /// Play a model provider for drills: latency, limits and faults at will, at no cost.
+    ProviderSim(ProviderSimArgs),
     /// Show, check or document the settings.
     Config {
         /// What to do.

@@ -12,6 +12,12 @@ const PARSER: u64 = 4;
 
 /// Raises this process' limit of open files; says what may go wrong if it still is too low for its slots.
 pub(super) fn raise(worker: &Worker) -> Option<String> {
+    lift();
+    warning(getrlimit(Resource::Nofile).current, worker)
+}
+
+/// Raises the limit as far as it goes.
+pub(super) fn lift() {
     let before = getrlimit(Resource::Nofile);
     // None is no limit. Some systems refuse the highest value they name: then the limit stays as it is.
     if before.current.is_some() && before.current != before.maximum {
@@ -20,7 +26,6 @@ pub(super) fn raise(worker: &Worker) -> Option<String> {
             tracing::debug!(%error, "the limit of open files could not be raised");
         }
     }
-    warning(getrlimit(Resource::Nofile).current, worker)
 }
 
 fn warning(limit: Option<u64>, worker: &Worker) -> Option<String> {

@@ -1,7 +1,7 @@
 //! The command line: reads arguments and environment once, runs one command, ends with its exit code.
 //!
-//! Everything but `up`, `api` and `worker` ([`serve`]) is a client of a running API ([`client`]). What a command prints on standard
-//! output is its result; what it says about its progress goes to standard error.
+//! Everything but `up`, `api`, `worker` ([`serve`]) and `provider-sim` is a client of a running API ([`client`]). What a
+//! command prints on standard output is its result; what it says about its progress goes to standard error.
 
 use std::process::ExitCode;
 
@@ -15,6 +15,7 @@ pub mod config;
 pub mod error;
 pub mod exit;
 pub mod ingest;
+pub mod provider_sim;
 pub mod terminal;
 pub mod up;
 
@@ -53,6 +54,7 @@ fn run(command: Command, environment: Environment) -> ExitCode {
         Command::Api(args) => serve::api(args, environment),
         Command::Worker(args) => serve::worker(args, environment),
         Command::Bench { command } => bench::run(command, environment),
+        Command::ProviderSim(args) => provider_sim::run(args, &environment),
         Command::Config { command } => config::run(command, environment),
         Command::Health(args) => client_command(&args.client, environment, health::run),
         Command::Ingest(args) => {

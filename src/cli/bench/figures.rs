@@ -7,19 +7,19 @@ use serde::Serialize;
 
 /// Latencies of a run, each within a thousandth of what it was.
 #[derive(Debug)]
-pub(super) struct Latencies(Histogram<u64>);
+pub(in crate::cli) struct Latencies(Histogram<u64>);
 
 impl Latencies {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(in crate::cli) fn new() -> anyhow::Result<Self> {
         Ok(Self(Histogram::new(3)?))
     }
 
-    pub(super) fn record(&mut self, latency: Duration) {
+    pub(in crate::cli) fn record(&mut self, latency: Duration) {
         // It grows as it needs to, up to more than a century.
         self.0.record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX)).ok();
     }
 
-    pub(super) fn summary(&self) -> LatencySummary {
+    pub(in crate::cli) fn summary(&self) -> LatencySummary {
         let at = |quantile| milliseconds(self.0.value_at_quantile(quantile));
         LatencySummary { p50: at(0.5), p95: at(0.95), p99: at(0.99), p99_9: at(0.999), max: milliseconds(self.0.max()) }
     }
@@ -27,7 +27,7 @@ impl Latencies {
 
 /// Latencies in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct LatencySummary {
+pub(in crate::cli) struct LatencySummary {
     pub(super) p50: f64,
     p95: f64,
     pub(super) p99: f64,
@@ -62,7 +62,7 @@ pub(super) fn ratio(one: f64, other: f64) -> Option<f64> {
     (other > 0.0).then(|| round(one / other, 1e2))
 }
 
-pub(super) fn seconds(duration: Duration) -> f64 {
+pub(in crate::cli) fn seconds(duration: Duration) -> f64 {
     round(duration.as_secs_f64(), 1e4)
 }
 

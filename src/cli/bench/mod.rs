@@ -12,7 +12,7 @@ pub mod args;
 mod chat;
 mod crew;
 mod drain;
-mod figures;
+pub(super) mod figures;
 mod fill;
 mod http;
 mod pickup;

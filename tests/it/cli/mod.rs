@@ -6,6 +6,7 @@ mod bench;
 mod docs;
 mod ingest;
 mod operator;
+mod provider_sim;
 mod real;
 mod scripted;
 mod usage;

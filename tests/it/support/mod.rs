@@ -1,5 +1,5 @@
-//! What tests share: apps, processes, the scripted provider, Redis servers and a proxy before them, a small Qdrant,
-//! waiting for conditions.
+//! What tests share: apps, processes, the scripted and the simulated provider, Redis servers and a proxy before them,
+//! a small Qdrant, waiting for conditions.
 
 pub mod app;
 pub mod process;
@@ -7,6 +7,7 @@ pub mod provider;
 pub mod proxy;
 pub mod qdrant;
 pub mod redis;
+pub mod sim;
 
 use std::time::Duration;
 
