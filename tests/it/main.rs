@@ -11,6 +11,7 @@ mod index;
 mod journeys;
 mod model;
 mod queue;
+mod resilience;
 mod support;
 mod up;
 mod worker;

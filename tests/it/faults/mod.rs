@@ -7,10 +7,10 @@
 
 mod across;
 mod callers;
-mod deployment;
+pub mod deployment;
 mod embedded;
 mod failover;
-mod history;
+pub mod history;
 mod member;
 mod random;
 mod redis;
@@ -19,17 +19,17 @@ mod starting;
 mod workers;
 
 /// Whether this is the drill.
-fn full() -> bool {
+pub fn full() -> bool {
     std::env::vars().any(|(name, value)| name == "RAGQ_DRILL" && value == "full")
 }
 
 /// The size of something: in the ordinary run, and in the drill.
-fn size<T>(ordinary: T, drill: T) -> T {
+pub fn size<T>(ordinary: T, drill: T) -> T {
     if full() { drill } else { ordinary }
 }
 
 /// Says what a row of the drill counted.
-fn report(row: &str, counted: &str) {
+pub fn report(row: &str, counted: &str) {
     if full() {
         eprintln!("drill | {row} | {counted}");
     }
