@@ -206,7 +206,12 @@ impl App {
 
     /// How long running jobs may go on after the order to stop.
     pub fn grace(&self) -> Duration {
-        Duration::from_millis(self.settings.worker.grace_ms)
+        self.settings.worker.grace(!self.role.serves())
+    }
+
+    /// How long to go on answering after the order to stop was made known.
+    pub fn drain_delay(&self) -> Duration {
+        if self.role.serves() { Duration::from_millis(self.settings.api.drain_delay_ms) } else { Duration::ZERO }
     }
 
     /// How long a worker may be silent.
@@ -215,12 +220,13 @@ impl App {
     }
 
     /// What is answered over HTTP: the API, or of a worker that it lives.
-    pub fn router(&self, drain: CancellationToken) -> axum::Router {
-        let state = self.api_state(drain);
+    /// `leaving` makes it say that it is not ready any more, `drain` ends streams and long polls.
+    pub fn router(&self, leaving: CancellationToken, drain: CancellationToken) -> axum::Router {
+        let state = self.api_state(leaving, drain);
         if self.role.serves() { api::router(state) } else { api::probes(state) }
     }
 
-    fn api_state(&self, drain: CancellationToken) -> api::ApiState {
+    fn api_state(&self, leaving: CancellationToken, drain: CancellationToken) -> api::ApiState {
         api::ApiState::new(api::ApiParts {
             store: self.store.clone(),
             index: self.index.clone(),
@@ -230,6 +236,7 @@ impl App {
             ingest: self.settings.ingest.clone(),
             keys: self.keys.clone(),
             admin_token: self.settings.api.admin_token.as_ref().map(|token| api::Token::new(token.expose())),
+            leaving,
             drain,
             health: self.health.clone(),
             setup: self.setup(),

@@ -19,8 +19,11 @@ use crate::{
     worker::{Stop, WorkerError, upkeep},
 };
 
-/// How long requests and settlements may go on once nothing is running any more.
+/// How long settlements may go on once nothing is running any more.
 const LAST_SECONDS: Duration = Duration::from_secs(5);
+
+/// How long requests may: an upload takes its time.
+const LAST_REQUESTS: Duration = Duration::from_secs(20);
 
 /// A process that could not start, or ended though nobody told it to.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +55,7 @@ type Part = Result<&'static str, LifecycleError>;
 pub struct Process {
     /// Where it listens, if it does.
     pub address: Option<SocketAddr>,
-    drain: CancellationToken,
+    leaving: CancellationToken,
     supervisor: JoinHandle<Result<(), LifecycleError>>,
 }
 
@@ -60,10 +63,10 @@ impl Process {
     /// Starts the parts of `app` that its role needs, what is served on `listener`.
     pub fn start(app: App, listener: Option<TcpListener>) -> Result<Self, LifecycleError> {
         let address = listener.as_ref().map(TcpListener::local_addr).transpose().map_err(LifecycleError::Listen)?;
-        let drain = CancellationToken::new();
+        let leaving = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "the root of all tasks; `ended` and `drain` join it")]
-        let supervisor = tokio::spawn(supervise(app, listener, drain.clone()));
-        Ok(Self { address, drain, supervisor })
+        let supervisor = tokio::spawn(supervise(app, listener, leaving.clone()));
+        Ok(Self { address, leaving, supervisor })
     }
 
     /// Resolves when the process has ended, which without a drain it only does on an error.
@@ -73,7 +76,7 @@ impl Process {
 
     /// Orders the process to finish what runs within the grace period, hand back the rest, and end.
     pub fn begin_drain(&self) {
-        self.drain.cancel();
+        self.leaving.cancel();
     }
 
     /// Gives that order and waits for the end.
@@ -86,12 +89,16 @@ impl Process {
 /// The stages of a shutdown, each told to the parts it concerns.
 #[derive(Default)]
 struct Stages {
+    /// The worker's: it takes no more jobs from the order on, whatever else goes on.
     worker: Stop,
+    /// Callers are sent elsewhere.
+    callers: CancellationToken,
+    /// Everything else ends.
     rest: CancellationToken,
 }
 
-async fn supervise(app: App, listener: Option<TcpListener>, drain: CancellationToken) -> Result<(), LifecycleError> {
-    let stages = Stages { worker: Stop { drain: drain.clone(), ..Stop::default() }, ..Stages::default() };
+async fn supervise(app: App, listener: Option<TcpListener>, leaving: CancellationToken) -> Result<(), LifecycleError> {
+    let stages = Stages { worker: Stop { drain: leaving.clone(), ..Stop::default() }, ..Stages::default() };
     let mut parts: JoinSet<Part> = JoinSet::new();
     let wake = Arc::new(Notify::new());
     let works = app.role().works();
@@ -106,7 +113,12 @@ async fn supervise(app: App, listener: Option<TcpListener>, drain: CancellationT
         });
     }
     if let Some(listener) = listener {
-        let serving = serve(listener, app.router(drain.clone()), app.head_timeout(), stages.rest.clone());
+        let serving = serve(
+            listener,
+            app.router(leaving.clone(), stages.callers.clone()),
+            app.head_timeout(),
+            stages.rest.clone(),
+        );
         parts.spawn(async move {
             serving.await;
             Ok("api")
@@ -121,33 +133,35 @@ async fn supervise(app: App, listener: Option<TcpListener>, drain: CancellationT
     let mut ending = Ending { outcome: Ok(()), worker: !works };
     tokio::select! {
         biased;
-        () = drain.cancelled() => {}
+        () = leaving.cancelled() => {}
         Some(ended) = parts.join_next() => {
             let name = ending.note(ended);
-            if let (Some(name), Ok(()), false) = (name, &ending.outcome, drain.is_cancelled()) {
+            if let (Some(name), Ok(()), false) = (name, &ending.outcome, leaving.is_cancelled()) {
                 ending.outcome = Err(LifecycleError::Ended(name));
             }
         }
     }
-    let outcome = end(stages, parts, app.grace(), ending).await;
+    let outcome = end(&app, stages, parts, ending).await;
     app.close().await;
     outcome
 }
 
-/// Ends all parts in order: no new jobs, then the grace period, then handing back, then the rest.
-async fn end(
-    stages: Stages,
-    mut parts: JoinSet<Part>,
-    grace: Duration,
-    mut ending: Ending,
-) -> Result<(), LifecycleError> {
+/// Ends all parts in order: no new jobs and not ready any more, callers sent elsewhere once that could be noticed, then
+/// the rest of the grace period, then handing back, then the rest.
+async fn end(app: &App, stages: Stages, mut parts: JoinSet<Part>, mut ending: Ending) -> Result<(), LifecycleError> {
     stages.worker.drain.cancel();
-    if timeout(grace, ending.join(&mut parts, |ending| ending.worker)).await.is_err() {
+    let callers = async {
+        tokio::time::sleep(app.drain_delay()).await;
+        stages.callers.cancel();
+    };
+    let (worker, ()) = tokio::join!(timeout(app.grace(), ending.join(&mut parts, |ending| ending.worker)), callers);
+    if worker.is_err() {
         tracing::warn!("the grace period is over, handing back what still runs");
     }
     stages.worker.hand_back.cancel();
     stages.rest.cancel();
-    if timeout(LAST_SECONDS, ending.join(&mut parts, |_| false)).await.is_err() {
+    let last = if app.role().serves() { LAST_REQUESTS } else { LAST_SECONDS };
+    if timeout(last, ending.join(&mut parts, |_| false)).await.is_err() {
         tracing::warn!("not everything ended in time");
         parts.shutdown().await;
     }

@@ -41,6 +41,7 @@ pub async fn serve_baseline() {
         ingest: settings.ingest,
         keys: api::ApiKeys::default(),
         admin_token: None,
+        leaving: CancellationToken::new(),
         drain: CancellationToken::new(),
         health: Arc::new(api::NothingWatched),
         setup: api::Setup::default(),

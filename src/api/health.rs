@@ -92,7 +92,7 @@ async fn index_degraded(state: &ApiState) -> Option<Degraded> {
     ),
 )]
 pub async fn ready(State(state): State<ApiState>) -> Result<Json<Ready>> {
-    if state.drain.is_cancelled() {
+    if state.leaving.is_cancelled() {
         return Err(Problem::from(StoreError::Closed));
     }
     match timeout(STORE_ANSWERS_WITHIN, state.store.ping()).await {

@@ -40,7 +40,9 @@ pub struct ApiParts {
     pub keys: ApiKeys,
     /// What opens the admin routes; none: nothing does.
     pub admin_token: Option<Token>,
-    /// Cancelled when the process begins to drain.
+    /// Cancelled when the process is ordered to stop: it is not ready any more.
+    pub leaving: CancellationToken,
+    /// Cancelled when callers should have gone elsewhere: streams and long polls end.
     pub drain: CancellationToken,
     /// What is degraded at present.
     pub health: Arc<dyn HealthSource>,

@@ -2,9 +2,9 @@
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use crate::config::{self, Environment, Loaded, Sources, docs, show};
+use crate::config::{self, Environment, Loaded, Purpose, Sources, docs, show};
 
 /// Exit code of a wrong configuration (`EX_USAGE` of sysexits).
 const BAD_CONFIGURATION: u8 = 64;
@@ -26,9 +26,34 @@ pub enum ConfigCommand {
         /// Where to read from.
         #[command(flatten)]
         file: ConfigFile,
+        /// The process that is to be deployed with them.
+        #[arg(long, value_enum, default_value_t)]
+        role: CheckedRole,
     },
     /// Print the reference of all settings as Markdown.
     Docs,
+}
+
+/// The processes that settings are checked for.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum CheckedRole {
+    /// `ragq up`
+    #[default]
+    Up,
+    /// `ragq api`
+    Api,
+    /// `ragq worker`: also that it has the time to finish its answers when it is stopped
+    Worker,
+}
+
+impl From<CheckedRole> for Purpose {
+    fn from(role: CheckedRole) -> Self {
+        match role {
+            CheckedRole::Up => Self::Serve,
+            CheckedRole::Api => Self::Api,
+            CheckedRole::Worker => Self::Worker,
+        }
+    }
 }
 
 /// Names the configuration file.
@@ -41,8 +66,9 @@ pub struct ConfigFile {
 
 /// Does it; what was asked for goes to standard output, problems to standard error.
 pub fn run(command: ConfigCommand, environment: Environment) -> ExitCode {
-    let load = |file: ConfigFile| {
-        let sources = Sources { config_file: file.config, ..Sources::new(environment) };
+    let load = |file: ConfigFile, role: CheckedRole| {
+        let sources =
+            Sources { config_file: file.config, purpose: role.into(), deploying: true, ..Sources::new(environment) };
         config::load(&sources).map_err(|problems| {
             complain(&problems.to_string());
             ExitCode::from(BAD_CONFIGURATION)
@@ -50,9 +76,11 @@ pub fn run(command: ConfigCommand, environment: Environment) -> ExitCode {
     };
     let outcome = match command {
         ConfigCommand::Docs => Ok(docs::markdown()),
-        ConfigCommand::Check { file } => load(file).map(|loaded| checked(&loaded)),
-        ConfigCommand::Show { file, json: false } => load(file).map(|loaded| show::text(&loaded)),
-        ConfigCommand::Show { file, json: true } => load(file).map(|loaded| format!("{:#}\n", show::json(&loaded))),
+        ConfigCommand::Check { file, role } => load(file, role).map(|loaded| checked(&loaded)),
+        ConfigCommand::Show { file, json: false } => load(file, CheckedRole::Up).map(|loaded| show::text(&loaded)),
+        ConfigCommand::Show { file, json: true } => {
+            load(file, CheckedRole::Up).map(|loaded| format!("{:#}\n", show::json(&loaded)))
+        }
     };
     outcome.map_or_else(|exit| exit, |text| print(&text))
 }

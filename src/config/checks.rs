@@ -6,7 +6,7 @@
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Purpose,
+    Purpose, Sources,
     problem::{Origin, Origins, Problem},
     secret::Secret,
     settings::{RedisMode, Settings},
@@ -20,7 +20,8 @@ pub(super) struct Findings {
 }
 
 /// Judges the settings by every rule that applies.
-pub(super) fn check(settings: &Settings, origins: &Origins, spoiled: &[&str], purpose: Purpose) -> Findings {
+pub(super) fn check(settings: &Settings, origins: &Origins, spoiled: &[&str], sources: &Sources) -> Findings {
+    let purpose = sources.purpose;
     let mut rules = Rules { settings, origins, spoiled, found: Findings::default() };
     rules.client();
     if purpose != Purpose::Client {
@@ -28,6 +29,7 @@ pub(super) fn check(settings: &Settings, origins: &Origins, spoiled: &[&str], pu
         rules.stores(purpose);
         rules.listening(purpose);
         rules.queue_and_workers();
+        rules.draining(purpose, sources.deploying);
         rules.redis();
         rules.index();
         rules.ingestion_and_retrieval();
@@ -178,6 +180,28 @@ impl Rules<'_> {
         self.order(("queue.backoff_base_ms", base), ("queue.backoff_cap_ms", cap), false);
         let (parser, attempt) = (ingest.parser_timeout_ms, worker.ingest_timeout_ms);
         self.order(("ingest.parser_timeout_ms", parser), ("worker.ingest_timeout_ms", attempt), true);
+    }
+
+    /// A worker of its own may be stopped at any time, by an autoscaler or an update: that must break off no answer.
+    /// One that has few seconds (a machine on call, say) hands back what it can't finish, and may start all the same.
+    fn draining(&mut self, purpose: Purpose, deploying: bool) {
+        if purpose != Purpose::Worker {
+            return;
+        }
+        let worker = &self.settings.worker;
+        let grace = worker.grace(true).as_millis();
+        let holds = u128::from(worker.chat_timeout_ms) < grace;
+        let paths = ["worker.grace_ms", "worker.chat_timeout_ms"];
+        let message = format!(
+            "worker.grace_ms ({grace}) should be more than worker.chat_timeout_ms ({}): a worker that is told to stop \
+             breaks off the answers that take longer, and they begin anew elsewhere",
+            worker.chat_timeout_ms
+        );
+        if deploying {
+            self.require(holds, &paths, message);
+        } else {
+            self.note(!holds, &paths, message);
+        }
     }
 
     fn redis(&mut self) {

@@ -64,6 +64,8 @@ pub struct Sources {
     pub flags: Vec<Flag>,
     /// What the settings are for.
     pub purpose: Purpose,
+    /// Whether this is the check before a deployment, which refuses what a process starts with, warning.
+    pub deploying: bool,
 }
 
 impl Sources {
@@ -106,7 +108,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
         Err(_) if !problems.is_empty() => return Err(Problems(problems)),
         Err(_) => return Err(Problems(vec![Problem::new("configuration", "does not fit together")])),
     };
-    let findings = checks::check(&settings, &origins, &spoiled, sources.purpose);
+    let findings = checks::check(&settings, &origins, &spoiled, sources);
     problems.extend(findings.problems);
     if problems.is_empty() {
         Ok(Loaded { settings, origins, notices: findings.notices })

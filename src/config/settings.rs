@@ -3,7 +3,7 @@
 //!
 //! What involves several settings is in `checks`; where values come from is in `layers`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,10 @@ section! {
         /// Longest long poll, in milliseconds.
         #[schemars(range(max = 60_000))]
         max_wait_ms: u64 = 30_000,
+        /// How long an API that was ordered to stop goes on answering after it has begun to say so in
+        /// `/health/ready`, in milliseconds: as long as a load balancer that looks there takes to notice.
+        #[schemars(range(max = 600_000))]
+        drain_delay_ms: u64 = 0,
     }
 }
 
@@ -204,9 +208,11 @@ section! {
         /// Longest attempt at a document, in milliseconds.
         #[schemars(range(min = 1, max = 86_400_000))]
         ingest_timeout_ms: u64 = 900_000,
-        /// How long running jobs may go on after the order to stop, in milliseconds.
+        /// How long running jobs may go on after the order to stop, in milliseconds; what runs longer is handed back
+        /// and begins anew. None: 25,000 for `ragq up`; for `ragq worker` 10,000 more than `chat_timeout_ms`, so that
+        /// it breaks off no answer.
         #[schemars(range(min = 1, max = 3_600_000))]
-        grace_ms: u64 = 25_000,
+        grace_ms: Option<u64> = None,
     }
 }
 
@@ -344,6 +350,23 @@ section! {
         /// OpenTelemetry collector to send traces to. Not in this version: taken note of at start, nothing is sent.
         #[schemars(length(min = 1))]
         otlp_endpoint: Option<String> = None,
+    }
+}
+
+/// A process that somebody waits for in front of a terminal, or that has few seconds until it is killed.
+const SHORT_GRACE: Duration = Duration::from_secs(25);
+
+/// From the end of the longest attempt until its outcome is written.
+const SETTLING: Duration = Duration::from_secs(10);
+
+impl Worker {
+    /// How long running jobs may go on after the order to stop, of a worker that is a process of its own or not.
+    pub fn grace(&self, alone: bool) -> Duration {
+        match self.grace_ms {
+            Some(given) => Duration::from_millis(given),
+            None if alone => Duration::from_millis(self.chat_timeout_ms) + SETTLING,
+            None => SHORT_GRACE,
+        }
     }
 }
 

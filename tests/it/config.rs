@@ -466,3 +466,32 @@ fn the_reference_in_the_repository_is_what_config_docs_prints() {
     let written = std::fs::read_to_string(path).unwrap_or_default();
     assert!(written == docs::markdown(), "run: cargo run -- config docs > docs/configuration.md");
 }
+
+/// A worker of its own with these settings besides.
+fn worker<const N: usize>(more: [(&str, &str); N]) -> Case {
+    let mut case = case([]);
+    let stores = [("REDIS_URL", "redis://localhost"), ("QDRANT_URL", "http://localhost:6334")];
+    case.sources.environment = stores.into_iter().chain(more).collect();
+    case.sources.purpose = Purpose::Worker;
+    case
+}
+
+#[test]
+fn a_worker_has_more_time_to_stop_than_an_answer_may_take_and_one_process_for_everything_does_not_wait_so_long() {
+    let settings = worker([("RAGQ_WORKER__CHAT_TIMEOUT_MS", "250000")]).settings();
+    assert_eq!((settings.worker.grace(true).as_secs(), settings.worker.grace(false).as_secs()), (260, 25));
+    let settings = worker([("RAGQ_WORKER__GRACE_MS", "400000")]).settings();
+    assert_eq!((settings.worker.grace(true).as_secs(), settings.worker.grace(false).as_secs()), (400, 400));
+}
+
+#[test]
+fn a_worker_that_would_break_off_answers_is_refused_before_a_deployment_and_says_so_at_start() {
+    let mut case = worker([("RAGQ_WORKER__GRACE_MS", "300000")]);
+    let said = "RAGQ_WORKER__GRACE_MS: worker.grace_ms (300000) should be more than worker.chat_timeout_ms (300000)";
+    let notices = case.load().unwrap().notices;
+    assert!(notices.len() == 1 && notices[0].to_string().starts_with(said), "{notices:?}");
+    case.sources.deploying = true;
+    assert!(case.problem().starts_with(said), "{}", case.problem());
+    case.sources.purpose = Purpose::Serve;
+    assert_eq!(case.load().unwrap().notices, [], "one process for everything is stopped by somebody who waits");
+}

@@ -5,6 +5,7 @@
 mod api;
 mod cli;
 mod config;
+mod deploy;
 mod extract;
 mod faults;
 mod index;

@@ -89,6 +89,7 @@ impl App {
             queue: options.queue,
             ingest: options.ingest,
             admin_token: options.admin_token.map(Token::new),
+            leaving: drain.clone(),
             drain: drain.clone(),
             health: options.health,
             setup: options.setup,

@@ -6,12 +6,12 @@
 //! `RAGQ_DRILL=full cargo test --test it faults:: -- --nocapture --test-threads=1`.
 
 mod across;
-mod callers;
+pub mod callers;
 pub mod deployment;
 mod embedded;
 mod failover;
 pub mod history;
-mod member;
+pub mod member;
 mod random;
 mod redis;
 mod replies;

@@ -48,7 +48,7 @@ impl TestApp {
         settings.api.admin_token = Some(Secret::from(ADMIN_TOKEN));
         settings.queue.backoff_base_ms = 20;
         settings.queue.backoff_cap_ms = 100;
-        settings.worker.grace_ms = 5_000;
+        settings.worker.grace_ms = Some(5_000);
         change(&mut settings);
         settings.store.data_dir = data.path().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
