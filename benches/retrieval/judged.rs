@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 const DEPTH: usize = 10;
 /// As the chunker's default.
-const CHUNK_CHARS: usize = 1_200;
+const CHUNK_CHARS: usize = 2_000;
 
 #[derive(Deserialize)]
 struct Record {

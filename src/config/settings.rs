@@ -219,9 +219,9 @@ section! {
 section! {
     /// Taking in documents.
     Ingest {
-        /// Aimed size of a chunk, in characters.
+        /// Aimed size of a chunk, in characters; 1200 for embedding models that take 512 tokens at most.
         #[schemars(range(min = 200, max = 8_000))]
-        chunk_chars: usize = 1_200,
+        chunk_chars: usize = 2_000,
         /// Largest text taken out of one document, in bytes.
         #[schemars(range(min = 1_024, max = 1_073_741_824))]
         max_text_bytes: u64 = 64 * 1024 * 1024,

@@ -252,7 +252,7 @@ fn settings_that_contradict_each_other_are_refused() {
         ("RAGQ_MODEL__IDLE_TIMEOUT_MS", "240001", "must be at most model.call_timeout_ms (240000)"),
         ("RAGQ_WORKER__CHAT_TIMEOUT_MS", "240000", "must be less than worker.chat_timeout_ms (240000)"),
         ("RAGQ_INGEST__PARSER_TIMEOUT_MS", "900000", "must be less than worker.ingest_timeout_ms (900000)"),
-        ("RAGQ_RETRIEVAL__CONTEXT_TOKENS", "299", "must hold a chunk of ingest.chunk_chars (1200)"),
+        ("RAGQ_RETRIEVAL__CONTEXT_TOKENS", "499", "must hold a chunk of ingest.chunk_chars (2000)"),
         ("RAGQ_QUEUE__MAX_BYTES", "1048576", "must be at most queue.max_bytes (1048576)"),
         ("RAGQ_EMBEDDING__MODEL", "small", "needs a provider: set OPENAI_API_KEY or OPENAI_BASE_URL"),
         ("QDRANT_URL", "localhost:6334", "must be an http or https URL"),
