@@ -73,7 +73,7 @@ fn of_status(status: u16, body: &ErrorBody) -> Code {
         // "Request too large for gpt-x on tokens per minute": waiting does not make it smaller.
         429 if body.says(&["request too large for"]) => Code::LargerThanBudget,
         429 => Code::RateLimited,
-        400..500 => match of_words(body) {
+        400 | 406 | 411..=417 | 422 | 431 | 451 => match of_words(body) {
             Some(
                 code @ (Code::ContextTooLong
                 | Code::ContentRefused
@@ -83,6 +83,9 @@ fn of_status(status: u16, body: &ErrorBody) -> Code {
             ) => code,
             _ => Code::ProviderRejected,
         },
+        // Gateways make up refusals of their own, such as 424 for a failure behind them or 430 for a rate limit: the
+        // status alone is no reason to give a job up.
+        400..500 => of_words(body).unwrap_or(Code::Unknown),
         503 | 529 => Code::ProviderOverloaded,
         // Some servers report a prompt that does not fit as their own error.
         500 if body.is(TOO_LONG) || body.says(TOO_LONG_SAYS) => Code::ContextTooLong,
@@ -194,8 +197,13 @@ mod tests {
                 r#"{"message":"Input validation error: `inputs` must have less than 512 tokens. Given: 600"}"#.into(),
                 Code::ContextTooLong,
             ),
-            (418, String::new(), Code::ProviderRejected),
+            (415, r#"{"error":{"message":"m","type":"rate_limit_error"}}"#.into(), Code::ProviderRejected),
+            (418, String::new(), Code::Unknown),
+            (424, "<html>Failed Dependency</html>".into(), Code::Unknown),
+            (424, openai("rate_limit_exceeded", "upstream limit"), Code::RateLimited),
+            (430, r#"{"error":{"message":"m","type":"overloaded_error"}}"#.into(), Code::ProviderOverloaded),
             (422, r#"{"detail":[{"msg":"Field required"}]}"#.into(), Code::ProviderRejected),
+            (451, String::new(), Code::ProviderRejected),
             (429, openai("rate_limit_exceeded", "Rate limit reached"), Code::RateLimited),
             (429, openai("insufficient_quota", "You exceeded your current quota"), Code::QuotaExhausted),
             (429, r#"{"error":{"message":"q","type":"insufficient_quota","code":null}}"#.into(), Code::QuotaExhausted),

@@ -100,6 +100,7 @@ mod requests {
             => Dead("permanent", "context_too_long"), calls 1, attempts 1, deferrals 0;
         a_400_of_anything_else: Row::of([Reply::error(400, "invalid_value", "temperature must be at most 2")])
             => Dead("permanent", "provider_rejected"), calls 1, attempts 1, deferrals 0;
+        a_refusal_nobody_knows: Row::once(Reply::status(424)).code("unknown") => Answered(ANSWER), calls 2, attempts 2, deferrals 0;
         a_413: Row::of([Reply::status(413)]) => Dead("permanent", "provider_rejected"), calls 1, attempts 1, deferrals 0;
         a_422: Row::of([Reply::status(422)]) => Dead("permanent", "provider_rejected"), calls 1, attempts 1, deferrals 0;
         an_answer_that_ends_at_its_length: Row::of([Reply::text(ANSWER).finish_reason("length")])

@@ -1,0 +1,93 @@
+//! What becomes of documents when the provider's embeddings fail, and of questions, which are answered without.
+
+use ragq::config::Settings;
+use serde_json::{Value, json};
+
+use super::row::{ANSWER, Counted};
+use crate::support::{
+    app::TestApp,
+    provider::{Reply, ScriptedProvider},
+};
+
+const SHORT_MS: u64 = 2_000;
+
+fn vectors() -> Reply {
+    Reply::embeddings(8)
+}
+
+async fn app_of(provider: &ScriptedProvider, change: impl FnOnce(&mut Settings)) -> TestApp {
+    let base_url = provider.base_url();
+    TestApp::start_with(|app| {
+        app.model.base_url = Some(base_url);
+        app.embedding.model = Some("embeds-1".into());
+        change(app);
+    })
+    .await
+}
+
+fn document() -> Value {
+    json!({ "document_id": "tides", "title": "Tides", "text": "The tide table lists high water and low water." })
+}
+
+/// Takes in a document whose embedding fails once in this way, unless the code says that it fails for good.
+async fn takes_in(failing: Reply, code: &str, dead: bool, counted: Counted) {
+    let failing = failing.for_embeddings();
+    let replies = if dead { vec![failing] } else { vec![failing, vectors()] };
+    let provider = ScriptedProvider::start(replies).await;
+    let app = app_of(&provider, |app| app.embedding.timeout_ms = SHORT_MS).await;
+    let job = app.submit("/documents", document()).await;
+    let view = app.wait_for(&job).await;
+    let log = app.events(&job).await;
+    if dead {
+        assert_eq!((&view["status"], &view["error"]["code"]), (&"dead".into(), &code.into()), "{view}");
+    } else {
+        assert_eq!(view["status"], "completed", "{view}");
+        let put_back = log.iter().find(|(name, _)| name == "retrying" || name == "deferred");
+        assert_eq!(put_back.map(|(_, data)| &data["code"]), Some(&code.into()), "{log:?}");
+    }
+    let seen = Counted {
+        calls: provider.counts().calls,
+        attempts: view["attempt"].as_u64().unwrap(),
+        deferrals: view["deferrals"].as_u64().unwrap(),
+    };
+    assert_eq!(seen, counted, "{view}");
+    provider.finish();
+    app.finish().await;
+}
+
+macro_rules! rows {
+    ($($name:ident: $reply:expr => $code:literal, dead $dead:literal, calls $calls:literal, attempts $attempts:literal, deferrals $deferrals:literal;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            takes_in($reply, $code, $dead, Counted { calls: $calls, attempts: $attempts, deferrals: $deferrals }).await;
+        }
+    )*};
+}
+
+rows! {
+    a_429: Reply::error(429, "rate_limit_exceeded", "slow down").header("retry-after-ms", "300") => "rate_limited", dead false, calls 2, attempts 1, deferrals 1;
+    an_empty_account: Reply::error(429, "insufficient_quota", "no money") => "quota_exhausted", dead false, calls 2, attempts 1, deferrals 1;
+    a_401: Reply::status(401) => "provider_unauthorized", dead false, calls 2, attempts 1, deferrals 1;
+    a_503: Reply::status(503) => "provider_overloaded", dead false, calls 2, attempts 1, deferrals 1;
+    a_500: Reply::status(500) => "provider_error", dead false, calls 2, attempts 2, deferrals 0;
+    a_page: Reply::html() => "provider_garbled", dead false, calls 2, attempts 2, deferrals 0;
+    too_few_vectors: Reply::status(200).json(&json!({ "data": [] })) => "provider_garbled", dead false, calls 2, attempts 2, deferrals 0;
+    a_stall: Reply::stall() => "provider_timeout", dead false, calls 2, attempts 2, deferrals 0;
+    a_reset: Reply::reset() => "provider_unreachable", dead false, calls 2, attempts 2, deferrals 0;
+    a_400: Reply::status(400) => "provider_rejected", dead true, calls 1, attempts 1, deferrals 0;
+    a_text_that_is_too_long: Reply::error(400, "context_length_exceeded", "too long") => "context_too_long", dead true, calls 1, attempts 1, deferrals 0;
+}
+
+#[tokio::test]
+async fn a_question_whose_embedding_fails_is_answered_from_words_alone() {
+    let broken = Reply::status(500).for_embeddings();
+    let provider = ScriptedProvider::start(vec![vectors(), broken, Reply::text(ANSWER)]).await;
+    let app = app_of(&provider, |_| ()).await;
+    let job = app.submit("/documents", document()).await;
+    assert_eq!(app.wait_for(&job).await["status"], "completed");
+    let view = app.ask("What does the tide table list?").await;
+    assert_eq!((&view["status"], &view["attempt"]), (&"completed".into(), &1.into()), "{view}");
+    assert_eq!(view["result"]["retrieval"], json!({ "mode": "lexical", "degraded": true }), "{view}");
+    provider.finish();
+    app.finish().await;
+}
