@@ -23,6 +23,7 @@ use crate::{
     },
     queue::{SharedJobStore, StoreError, redis::link::LinkError},
     rag::{ask::Ask, ingest::Ingest, retrieve::Retriever},
+    replay::Replayer,
     resilience::decision::RetryPolicy,
     worker::{KindSettings, Processor, Worker, WorkerSettings},
 };
@@ -31,6 +32,11 @@ mod stores;
 
 use stores::{Folder, OpenIndex, OpenStore};
 pub use stores::{Queue, redis_connection};
+
+/// Replays that one process runs at a time.
+const REPLAYS: u32 = 8;
+/// How long one delivery of a replay may last: at a low rate, very long.
+const REPLAY_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,6 +272,16 @@ impl App {
         );
         let processor = Arc::new(Processor::new(ask, ingest));
         Worker::new(self.store.clone(), processor, worker_settings(settings), upkeep)
+    }
+
+    /// The worker for replays, which runs beside the API: they go on while there are no other workers.
+    pub fn replayer(&self, upkeep: Arc<Notify>) -> Worker {
+        let handler = Arc::new(Replayer::new(self.store.clone(), self.settings.replay.clone()));
+        let kind = KindSettings { slots: REPLAYS, timeout: REPLAY_TIMEOUT };
+        let settings = worker_settings(&self.settings);
+        let name = format!("{}-api", settings.name);
+        let settings = WorkerSettings { name, kinds: HashMap::from([(Kind::Replay, kind)]), ..settings };
+        Worker::new(self.store.clone(), handler, settings, upkeep)
     }
 
     /// Closes the stores; nothing may use them any more.

@@ -1,7 +1,7 @@
 //! ragq answers questions over a team's documents through a durable queue.
 //!
 //! `domain` and `resilience` are pure; `queue`, `index` and `model` are ports with their adapters inside;
-//! `rag` holds the use cases; `api`, `worker` and `cli` drive them; `app` is the only place that names
+//! `rag` and `replay` hold the use cases; `api`, `worker` and `cli` drive them; `app` is the only place that names
 //! adapters; `lifecycle` starts, supervises and drains.
 
 pub mod api;
@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod model;
 pub mod queue;
 pub mod rag;
+pub mod replay;
 pub mod resilience;
 pub mod telemetry;
 pub mod text;

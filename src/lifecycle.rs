@@ -50,7 +50,7 @@ const WORKER: &str = "worker";
 
 type Part = Result<&'static str, LifecycleError>;
 
-/// A running process: housekeeping, and API, worker or both.
+/// A running process: housekeeping, and API with the replays, worker or both.
 #[derive(Debug)]
 pub struct Process {
     /// Where it listens, if it does.
@@ -111,6 +111,12 @@ async fn supervise(app: App, listener: Option<TcpListener>, leaving: Cancellatio
             sweeping.await;
             Ok("sweeping")
         });
+    }
+    if app.role().serves() {
+        let replayer = app.replayer(wake.clone());
+        // A replay loses nothing by being handed back: another process goes on with it.
+        let stop = Stop { drain: stages.worker.drain.clone(), hand_back: stages.worker.drain.clone() };
+        parts.spawn(async move { replayer.run(stop).await.map(|()| "replays").map_err(LifecycleError::Worker) });
     }
     if let Some(listener) = listener {
         let serving = serve(

@@ -6,15 +6,17 @@ use async_trait::async_trait;
 use ragq::{
     domain::{
         answer::{Context, Turn},
+        clock::Timestamp,
         document::{CollectionRecord, DocumentRecord},
         event::EventPage,
         ids::{Collection, DocumentId, JobId, Lease, Tenant, WorkerId},
         job::{DeadLetter, Delivery, JobView, Kind, NewJob, Submitted},
+        replay::{ReplayOrder, ReplayTally, Selection},
     },
     queue::{
         DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Deliveries, Documents, Fenced, Finish, Leftover,
-        Maintenance, Operations, Page, QueueStats, Release, Replay, Result, StoreError, Submissions, Upkeep, Watch,
-        WorkerInfo, watch::Watchers,
+        Maintenance, Operations, Page, QueueStats, Release, Replay, ReplayStep, Replays, Result, StoreError,
+        Submissions, Upkeep, Watch, WorkerInfo, watch::Watchers,
     },
 };
 use serde_json::Value;
@@ -135,6 +137,16 @@ impl Operations for NullStore {
         Err(StoreError::Closed)
     }
     async fn discard(&self, _: JobId) -> Result<bool> {
+        Err(StoreError::Closed)
+    }
+}
+
+#[async_trait]
+impl Replays for NullStore {
+    async fn count_letters(&self, _: &Selection) -> Result<(u64, Timestamp)> {
+        Err(StoreError::Closed)
+    }
+    async fn replay_letters(&self, _: &Lease, _: &ReplayOrder, _: ReplayStep) -> Result<Fenced<ReplayTally>> {
         Err(StoreError::Closed)
     }
 }

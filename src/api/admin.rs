@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The kinds that can be paused; replays run even while the queue is paused.
-const PAUSABLE: [Kind; 2] = [Kind::Chat, Kind::Ingest];
+pub const PAUSABLE: [Kind; 2] = [Kind::Chat, Kind::Ingest];
 
 /// The queue in figures.
 #[derive(Debug, Serialize, ToSchema)]
@@ -163,7 +163,8 @@ pub struct DeadLetters {
     pub groups: Vec<DeadLetterGroup>,
 }
 
-fn filter(params: &mut Fields) -> DeadLetterFilter {
+/// Reads which dead letters are meant.
+pub fn letter_filter(params: &mut Fields) -> DeadLetterFilter {
     let code = params.any("code").map(|value| serde_json::from_value::<Code>(value).ok());
     if code == Some(None) {
         params.fail("code", "is not a code that jobs fail with");
@@ -189,7 +190,7 @@ pub async fn dead_letters(
     _: Admin,
     Params(mut params): Params,
 ) -> Result<Json<DeadLetters>> {
-    let filter = filter(&mut params);
+    let filter = letter_filter(&mut params);
     let PageRequest { limit, cursor } = PageRequest::read(&mut params);
     params.finish()?;
     let page = state.store.dead_letters(&filter, cursor.as_deref(), limit).await?;

@@ -13,7 +13,10 @@ use super::{
     problem::{Problem, ProblemCode, Result},
     state::ApiState,
 };
-use crate::{config::Secret, domain::ids::Tenant};
+use crate::{
+    config::Secret,
+    domain::ids::{JobId, Tenant},
+};
 
 /// A secret that callers present, kept as its hash.
 #[derive(Clone, Copy)]
@@ -109,6 +112,36 @@ impl FromRequestParts<ApiState> for Submitter {
             );
         }
         Ok(Self { tenant })
+    }
+}
+
+/// Whoever may look at a job: the tenant whose it is, or the operator if it is a replay.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    tenant: Option<Tenant>,
+    operator: bool,
+}
+
+impl Viewer {
+    /// The tenant by whose right this one looks at the job; none: it is not there, or not for this one.
+    pub async fn tenant_of(&self, state: &ApiState, job: JobId) -> Result<Option<Tenant>> {
+        let operator = Tenant::operator();
+        if self.operator && state.store.job(&operator, job).await?.is_some() {
+            return Ok(Some(operator));
+        }
+        Ok(self.tenant.clone())
+    }
+}
+
+impl FromRequestParts<ApiState> for Viewer {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self> {
+        let operator = Admin::from_request_parts(parts, state).await.is_ok();
+        match Caller::from_request_parts(parts, state).await {
+            Ok(Caller { tenant }) => Ok(Self { tenant: Some(tenant), operator }),
+            Err(_) if operator => Ok(Self { tenant: None, operator }),
+            Err(problem) => Err(problem),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use super::{
-    auth::Caller,
+    auth::Viewer,
     fields::Fields,
     input::{JobPath, Params},
     jobs::not_found,
@@ -155,7 +155,8 @@ impl Reader {
 /// event has its number as `id` and a JSON object as `data` with `seq`, `attempt` and what belongs to it:
 /// `created`, `started` (`worker`; opens a new attempt: drop earlier deltas), `passages` (`citations`),
 /// `delta` (`text`), `deferred` and `retrying` (`code`, `message`, `retry_at`), `completed` (`result`),
-/// `dead` (`error`), `cancelled`, `replayed`.
+/// `dead` (`error`), `cancelled`, `replayed`. A replay is followed with the admin token and tells its `progress`
+/// (`matched`, `replayed`, `skipped`, `failed_again`).
 #[utoipa::path(
     get, path = "/jobs/{id}/events", tag = "jobs", operation_id = "job_events",
     params(
@@ -168,17 +169,18 @@ impl Reader {
         (status = 204, description = "The job has ended and every event was seen"),
         (status = 404, description = "No such job of the caller"),
     ),
-    security(("api_key" = [])),
+    security(("api_key" = []), ("admin_token" = [])),
 )]
 pub async fn events(
     State(state): State<ApiState>,
-    Caller { tenant }: Caller,
+    viewer: Viewer,
     JobPath(job): JobPath,
     headers: HeaderMap,
     Params(mut params): Params,
 ) -> Result<Response> {
     let after = resume_after(&headers, &mut params)?;
     params.finish()?;
+    let tenant = viewer.tenant_of(&state, job).await?.ok_or_else(not_found)?;
     // Watch first, look then: no change falls between.
     let watch = state.store.watch(job);
     let page = state.store.events(&tenant, job, after, PAGE).await?.ok_or_else(not_found)?;

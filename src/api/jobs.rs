@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    auth::Caller,
+    auth::Viewer,
     fields::Text,
     input::{JobPath, Params, job_id},
     problem::{Problem, ProblemCode, Result},
@@ -49,7 +49,7 @@ async fn wait(state: &ApiState, tenant: &Tenant, id: JobId, mut watch: Watch, un
 /// Read a job's state
 ///
 /// With `wait_ms` the answer comes when the job is final or that time has passed, whatever is first.
-/// The result of a `chat` job is an `Answer`.
+/// The result of a `chat` job is an `Answer`. A replay is read with the admin token.
 #[utoipa::path(
     get, path = "/job-status", tag = "jobs", operation_id = "job_status",
     params(
@@ -57,11 +57,11 @@ async fn wait(state: &ApiState, tenant: &Tenant, id: JobId, mut watch: Watch, un
         ("wait_ms" = Option<u64>, Query, minimum = 0, maximum = 30_000, description = "How long to wait for the job to become final, in milliseconds"),
     ),
     responses((status = 200, description = "The job", body = JobView), (status = 404, description = "No such job of the caller")),
-    security(("api_key" = [])),
+    security(("api_key" = []), ("admin_token" = [])),
 )]
 pub async fn status(
     State(state): State<ApiState>,
-    Caller { tenant }: Caller,
+    viewer: Viewer,
     Params(mut params): Params,
 ) -> Result<Json<JobView>> {
     // The id has a refusal of its own, 400, which comes before all others.
@@ -73,6 +73,7 @@ pub async fn status(
     }
     params.finish()?;
     let id = id.ok_or_else(not_found)?;
+    let tenant = viewer.tenant_of(&state, id).await?.ok_or_else(not_found)?;
     if wait_ms == 0 {
         return view(&state, &tenant, id).await.map(Json);
     }
@@ -83,19 +84,21 @@ pub async fn status(
 
 /// Cancel a job
 ///
-/// A job that is final stays what it is. A running job's lease is taken from its worker, which stops.
+/// A job that is final stays what it is. A running job's lease is taken from its worker, which stops. A replay is
+/// cancelled with the admin token; what it has put back stays in the queue.
 #[utoipa::path(
     delete, path = "/jobs/{id}", tag = "jobs", operation_id = "cancel_job",
     params(("id" = JobId, Path, description = "The job's id")),
     responses((status = 200, description = "The job as it is now", body = JobView), (status = 404, description = "No such job of the caller")),
-    security(("api_key" = [])),
+    security(("api_key" = []), ("admin_token" = [])),
 )]
 pub async fn cancel(
     State(state): State<ApiState>,
-    Caller { tenant }: Caller,
+    viewer: Viewer,
     JobPath(id): JobPath,
     Params(params): Params,
 ) -> Result<Json<JobView>> {
     params.finish()?;
+    let tenant = viewer.tenant_of(&state, id).await?.ok_or_else(not_found)?;
     state.store.cancel(&tenant, id).await?.map(Json).ok_or_else(not_found)
 }

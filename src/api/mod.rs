@@ -25,6 +25,7 @@ pub mod lists;
 pub mod openapi;
 pub mod problem;
 pub mod rate;
+pub mod replays;
 pub mod request;
 pub mod serve;
 pub mod state;
@@ -59,6 +60,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(admin::dead_letters))
         .routes(routes!(admin::dead_letter, admin::discard))
         .routes(routes!(admin::replay))
+        .routes(routes!(replays::replay_many))
 }
 
 /// What a process answers that only works on jobs: whether it lives and is ready.

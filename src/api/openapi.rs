@@ -40,6 +40,7 @@ use super::{problem::ProblemBody, state::ApiState};
         crate::domain::failure::Code,
         crate::domain::job::DeadReason,
         crate::domain::job::Kind,
+        crate::domain::replay::ReplayResult,
         crate::domain::ids::JobId
     ))
 )]
@@ -188,11 +189,13 @@ fn limits(document: &mut Value, state: &ApiState) {
         wait["schema"]["maximum"] = json!(state.api.max_wait_ms);
     }
     if let Some(result) = document.pointer_mut("/components/schemas/JobView/properties/result") {
-        let description = "Of a `chat` job its Answer; of an `ingest` job what became of the document";
+        let description = "Of a `chat` job its Answer; of a `replay` its ReplayResult; of an `ingest` job what became \
+            of the document";
         let answer = json!({ "$ref": "#/components/schemas/Answer" });
+        let replay = json!({ "$ref": "#/components/schemas/ReplayResult" });
         *result = json!({
             "description": description,
-            "anyOf": [answer, { "type": "object" }, { "type": "null" }],
+            "anyOf": [answer, replay, { "type": "object" }, { "type": "null" }],
         });
     }
 }

@@ -263,37 +263,50 @@ pub struct LetterFilter {
     /// Died with this code
     #[arg(long, help = "Died with this code, such as context_too_long", value_parser = parse_code)]
     pub code: Option<Code>,
+    /// Of this kind: chat or ingest
+    #[arg(long)]
+    pub kind: Option<Kind>,
 }
 
 /// Arguments of `ragq dlq replay`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "\
+One ID is replayed at once. Anything else becomes a job of the API, which goes on
+whatever becomes of this command: Ctrl-C only ends the watching. It stops itself
+when the same cause returns on half of the letters (RAGQ_REPLAY__STOP_SHARE).
+
 Examples:
   ragq dlq replay 01J9ZC6M1V7H0Q8T3X5K2B4N6P
   ragq dlq replay 01J9ZC6M1V7H0Q8T3X5K2B4N6P --payload edited.json
   ragq dlq replay --code provider_timeout --dry-run
-  ragq dlq replay --all --rate 5")]
+  ragq dlq replay --code provider_timeout --limit 100 --rate 5
+  ragq dlq replay --all --yes
+
+Exit codes: 0 all replayed, 2 it stopped itself, 1 it was called off or died.")]
 pub struct ReplayArgs {
-    /// These jobs
-    #[arg(value_name = "ID", conflicts_with_all = ["reason", "code", "all", "limit"])]
+    /// These jobs, at most 1,000
+    #[arg(value_name = "ID", conflicts_with = "all")]
     pub ids: Vec<String>,
     /// All that match.
     #[command(flatten)]
     pub filter: LetterFilter,
     /// Every dead letter
-    #[arg(long, conflicts_with_all = ["reason", "code"])]
+    #[arg(long, conflicts_with_all = ["reason", "code", "kind"])]
     pub all: bool,
     /// At most this many, the newest
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// So many a second
+    /// So many a second [default: as fast as they are worked on]
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     pub rate: Option<f64>,
     /// Only say how many match
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not ask first
+    #[arg(long, short)]
+    pub yes: bool,
     /// Replay one job with the payload of this JSON file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["reason", "code", "all", "limit", "rate", "dry_run"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["reason", "code", "kind", "all", "limit", "rate", "dry_run"])]
     pub payload: Option<PathBuf>,
     /// End once the replay is accepted
     #[arg(long)]
@@ -308,9 +321,6 @@ pub enum DlqCommand {
         /// Which.
         #[command(flatten)]
         filter: LetterFilter,
-        /// Of this kind: chat or ingest
-        #[arg(long)]
-        kind: Option<Kind>,
         /// How many
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
@@ -353,7 +363,10 @@ pub enum QueueCommand {
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|rate| (0.001..=1000.0).contains(rate)).ok_or_else(|| "must be 0.001 to 1000".to_owned())
+    text.parse()
+        .ok()
+        .filter(|rate| (0.001..=10_000.0).contains(rate))
+        .ok_or_else(|| "must be 0.001 to 10000".to_owned())
 }
 
 fn parse_code(text: &str) -> Result<Code, String> {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
     Caller,
     args::JobsCommand,
     ask,
-    client::{ClientError, wire::Job},
+    client::{ClientError, Reply, wire::Job},
     error::CliError,
     exit::Exit,
 };
@@ -22,7 +23,11 @@ pub(super) async fn run(caller: Caller, command: JobsCommand) -> Result<Exit, Cl
 }
 
 async fn show(caller: &Caller, id: &str) -> Result<Exit, CliError> {
-    let reply = caller.client.job(id, Duration::ZERO).await?;
+    let mut found = caller.client.job(id, Duration::ZERO).await;
+    if is_not_the_callers(caller, &found) {
+        found = caller.client.operators_job(id).await;
+    }
+    let reply = found?;
     if caller.json {
         caller.terminal.line(&reply.raw)?;
         return Ok(Exit::Done);
@@ -35,6 +40,12 @@ async fn show(caller: &Caller, id: &str) -> Result<Exit, CliError> {
         caller.terminal.line(&format!("result    {result}"))?;
     }
     Ok(Exit::Done)
+}
+
+/// Whether the job may be one of the operator's: a replay.
+fn is_not_the_callers(caller: &Caller, found: &Result<Reply<Job>, ClientError>) -> bool {
+    let status = found.as_ref().err().and_then(ClientError::status);
+    caller.client.has_admin_token() && matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED))
 }
 
 /// The job's state and counters, one fact a line.
@@ -50,6 +61,12 @@ fn describe(job: &Job) -> String {
     ];
     let times = [("created", job.created_at), ("started", job.started_at), ("finished", job.finished_at)];
     lines.extend(times.into_iter().filter_map(|(name, time)| Some(format!("{name:<9} {}", time?))));
+    if let Some(progress) = &job.progress {
+        lines.push(format!(
+            "progress  {} of {} replayed, {} skipped, {} failed again",
+            progress.replayed, progress.matched, progress.skipped, progress.failed_again
+        ));
+    }
     if let Some(error) = &job.error {
         let goes_on = error.retry_at.map_or_else(String::new, |at| format!(", goes on at {at}"));
         lines.push(format!("error     {}: {} ({}){goes_on}", error.code, error.message, error.class));
@@ -61,7 +78,11 @@ async fn cancel(caller: &Caller, ids: &[String]) -> Result<Exit, CliError> {
     let (mut done, mut failed) = (0, 0);
     let mut items: Vec<Value> = Vec::new();
     for id in ids {
-        match caller.client.cancel(id).await {
+        let mut cancelled = caller.client.cancel(id).await;
+        if is_not_the_callers(caller, &cancelled) {
+            cancelled = caller.client.cancel_operators(id).await;
+        }
+        match cancelled {
             Ok(reply) => {
                 // A job that was final before is what it is: nothing was called off.
                 if reply.body.is(Status::Cancelled) {

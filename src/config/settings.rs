@@ -49,6 +49,8 @@ sections! {
         redis: Redis,
         /// The workers.
         worker: Worker,
+        /// Replaying many dead letters.
+        replay: Replay,
         /// Taking in documents.
         ingest: Ingest,
         /// The passage index.
@@ -213,6 +215,24 @@ section! {
         /// it breaks off no answer.
         #[schemars(range(min = 1, max = 3_600_000))]
         grace_ms: Option<u64> = None,
+    }
+}
+
+section! {
+    /// Replaying many dead letters.
+    Replay {
+        /// Replayed letters that must have ended before a replay may stop itself; also how many it begins with when
+        /// no rate is asked for.
+        #[schemars(range(min = 1, max = 100_000))]
+        stop_after: u64 = 20,
+        /// The share of the ended letters that, dead again with one and the same code, stops a replay; above 1 it
+        /// never stops itself.
+        #[schemars(range(min = 0.01, max = 2.0))]
+        stop_share: f64 = 0.5,
+        /// How long a replay waits for another of its letters to end before it goes on without looking, in
+        /// milliseconds.
+        #[schemars(range(min = 0, max = 3_600_000))]
+        patience_ms: u64 = 30_000,
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{answer::Citation, clock::Timestamp, failure::Code, ids::WorkerId, job::JobError};
+use super::{answer::Citation, clock::Timestamp, failure::Code, ids::WorkerId, job::JobError, replay::ReplayProgress};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,12 @@ pub enum EventKind {
     Delta {
         /// The next piece of text.
         text: String,
+    },
+    /// A replay has come further.
+    Progress {
+        /// How far.
+        #[serde(flatten)]
+        progress: ReplayProgress,
     },
     /// Put back without using an attempt.
     Deferred {
@@ -68,6 +74,7 @@ impl EventKind {
             Self::Started { .. } => "started",
             Self::Passages { .. } => "passages",
             Self::Delta { .. } => "delta",
+            Self::Progress { .. } => "progress",
             Self::Deferred { .. } => "deferred",
             Self::Retrying { .. } => "retrying",
             Self::Completed { .. } => "completed",

@@ -95,6 +95,13 @@ impl Default for Tenant {
         "default".into()
     }
 }
+
+impl Tenant {
+    /// Whose the operator's own jobs are: no API key can have this name.
+    pub fn operator() -> Self {
+        "(operator)".into()
+    }
+}
 impl Default for Collection {
     fn default() -> Self {
         "default".into()

@@ -12,6 +12,7 @@ use super::{
     document::{DocumentChange, DocumentVersion},
     failure::{Class, Code, Failure},
     ids::{JobId, Lease, Tenant, WorkerId},
+    replay::{ReplayProgress, ReplayResult, ReplayTally, Stopped},
 };
 
 macro_rules! words {
@@ -30,7 +31,7 @@ macro_rules! words {
         }
         impl utoipa::PartialSchema for $name {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-                super::schema::one_of(Self::ALL.iter().map(|word| word.as_str()))
+                $crate::domain::schema::one_of(Self::ALL.iter().map(|word| word.as_str()))
             }
         }
         impl utoipa::ToSchema for $name {}
@@ -40,13 +41,16 @@ macro_rules! words {
             }
         }
         impl std::str::FromStr for $name {
-            type Err = UnknownWord;
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                match text { $($text => Ok(Self::$variant),)* _ => Err(UnknownWord { allowed: &[$($text),*] }) }
+            type Err = $crate::domain::job::UnknownWord;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let unknown = $crate::domain::job::UnknownWord { allowed: &[$($text),*] };
+                match text { $($text => Ok(Self::$variant),)* _ => Err(unknown) }
             }
         }
     };
 }
+
+pub(super) use words;
 
 /// The text is none of a closed set of words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -287,10 +291,26 @@ pub struct JobView {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// How far it has come (kind `replay`, from its first step on).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ReplayProgress>,
     /// What came of it.
     pub result: Option<Value>,
     /// What is or was wrong.
     pub error: Option<JobError>,
+}
+
+impl JobView {
+    /// The view of a replay: with its progress, and the result of one that was called off.
+    #[must_use]
+    pub fn with_tally(mut self, tally: &ReplayTally) -> Self {
+        let progress = tally.progress();
+        self.progress = Some(progress);
+        if self.status == Status::Cancelled {
+            self.result = serde_json::to_value(ReplayResult { progress, stopped: Some(Stopped::Cancelled) }).ok();
+        }
+        self
+    }
 }
 
 /// A dead letter as listed.

@@ -9,4 +9,5 @@ pub mod event;
 pub mod failure;
 pub mod ids;
 pub mod job;
+pub mod replay;
 pub mod schema;

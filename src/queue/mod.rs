@@ -19,6 +19,7 @@ use crate::domain::{
     failure::{Code, Failure},
     ids::{Collection, DocumentId, JobId, Lease, Tenant, WorkerId},
     job::{AttemptRecord, DeadLetter, DeadReason, Delivery, JobError, JobView, Kind, NewJob, Status, Submitted},
+    replay::{ReplayOrder, ReplayTally, Selection},
 };
 
 pub mod redis;
@@ -61,7 +62,8 @@ pub enum Fenced<T = ()> {
 /// What callers of the API need.
 #[async_trait]
 pub trait Submissions: Send + Sync {
-    /// Stores a job (and the document change it carries) before it returns; idempotent under its key.
+    /// Stores a job (and the document change it carries) before it returns; idempotent under its key. The limits of
+    /// the queue are not for replays: they add no work that had not been accepted before.
     async fn submit(&self, job: NewJob) -> Result<Submitted>;
 
     /// The job, if it is the tenant's.
@@ -129,6 +131,13 @@ pub struct WorkerInfo {
     pub version: String,
     /// How many jobs of each kind it takes at a time.
     pub slots: HashMap<Kind, u32>,
+}
+
+impl WorkerInfo {
+    /// Whether it takes jobs that callers wait for: an API that only runs replays is no worker to the operator.
+    pub fn is_for_callers(&self) -> bool {
+        self.slots.is_empty() || self.slots.keys().any(|kind| *kind != Kind::Replay)
+    }
 }
 
 /// What workers need. A worker beats before it fetches.
@@ -365,6 +374,27 @@ pub trait Operations: Send + Sync {
     async fn discard(&self, id: JobId) -> Result<bool>;
 }
 
+/// One step of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayStep {
+    /// How many letters to put back at most; a store may put back fewer. None: only look what became of earlier ones.
+    pub max: usize,
+    /// Whether the step is written to the replay's log.
+    pub tell: bool,
+}
+
+/// What jobs of kind `replay` need.
+#[async_trait]
+pub trait Replays: Send + Sync {
+    /// How many dead letters are of the selection, and the store's present instant.
+    async fn count_letters(&self, selection: &Selection) -> Result<(u64, Timestamp)>;
+
+    /// Puts the next letters of the order back into the queue, newest first, and looks at some of those that it put
+    /// back earlier. What was done is kept with the job, so that whoever has its next lease goes on from there.
+    async fn replay_letters(&self, lease: &Lease, order: &ReplayOrder, step: ReplayStep)
+    -> Result<Fenced<ReplayTally>>;
+}
+
 /// What one round of housekeeping did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Upkeep {
@@ -395,8 +425,8 @@ pub trait Maintenance: Send + Sync {
 }
 
 /// The whole port.
-pub trait JobStore: Submissions + Deliveries + Documents + Operations + Maintenance {}
-impl<T: Submissions + Deliveries + Documents + Operations + Maintenance> JobStore for T {}
+pub trait JobStore: Submissions + Deliveries + Documents + Operations + Replays + Maintenance {}
+impl<T: Submissions + Deliveries + Documents + Operations + Replays + Maintenance> JobStore for T {}
 
 /// A job store shared by all parts of a process.
 pub type SharedJobStore = Arc<dyn JobStore>;

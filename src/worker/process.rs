@@ -42,7 +42,7 @@ impl Handler for Processor {
             Kind::Chat => Box::pin(self.ask.run(delivery)),
             Kind::Ingest => Box::pin(self.ingest.run(delivery)),
             Kind::Replay => {
-                let failure = Failure::new(Code::UndecodablePayload, "replay jobs are not run by workers");
+                let failure = Failure::new(Code::UndecodablePayload, "replays are run by the API");
                 Box::pin(std::future::ready(Err(failure.into())))
             }
         }

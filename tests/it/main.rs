@@ -12,6 +12,7 @@ mod index;
 mod journeys;
 mod model;
 mod queue;
+mod replays;
 mod resilience;
 mod support;
 mod up;

@@ -99,6 +99,17 @@ impl Client {
         self.call(self.request(As::Caller, Method::DELETE, &path).timeout(ANSWER)).await
     }
 
+    /// A job of the operator's: a replay.
+    pub async fn operators_job(&self, id: &str) -> Result<Reply<Job>, ClientError> {
+        let request = self.request(As::Operator, Method::GET, "/job-status").query(&[("job_id", id)]);
+        self.call(request.timeout(ANSWER)).await
+    }
+
+    /// Calls a job of the operator's off.
+    pub async fn cancel_operators(&self, id: &str) -> Result<Reply<Job>, ClientError> {
+        self.admin_delete(&format!("/jobs/{}", segment(id))).await
+    }
+
     /// Submits a text.
     pub async fn put_text(&self, document: &TextDocument) -> Result<Reply<Accepted>, ClientError> {
         self.call(self.request(As::Caller, Method::POST, "/documents").timeout(UPLOAD).json(document)).await
@@ -162,7 +173,7 @@ impl Client {
     }
 
     /// Deletes on an admin route.
-    pub async fn admin_delete(&self, path: &str) -> Result<Reply<Value>, ClientError> {
+    pub async fn admin_delete<T: DeserializeOwned>(&self, path: &str) -> Result<Reply<T>, ClientError> {
         self.call(self.request(As::Operator, Method::DELETE, path).timeout(ANSWER)).await
     }
 

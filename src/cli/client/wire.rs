@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::{clock::Timestamp, job::Status};
+use crate::domain::{clock::Timestamp, job::Status, replay::ReplayProgress};
 
 /// A question to be submitted.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -120,6 +120,9 @@ pub struct Job {
     /// When it ended.
     #[serde(default)]
     pub finished_at: Option<Timestamp>,
+    /// How far it has come (kind `replay`).
+    #[serde(default)]
+    pub progress: Option<ReplayProgress>,
     /// What came of it.
     #[serde(default)]
     pub result: Option<Value>,

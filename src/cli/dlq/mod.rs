@@ -13,7 +13,7 @@ use super::{
     exit::Exit,
     terminal::short,
 };
-use crate::domain::{clock::Timestamp, job::Kind};
+use crate::domain::clock::Timestamp;
 
 #[derive(Deserialize)]
 struct Letters {
@@ -44,23 +44,16 @@ struct Group {
 pub(super) async fn run(caller: Caller, command: DlqCommand) -> Result<Exit, CliError> {
     caller.need_admin_token()?;
     match command {
-        DlqCommand::List { filter, kind, limit, cursor } => list(&caller, &filter, kind, limit, cursor).await,
+        DlqCommand::List { filter, limit, cursor } => list(&caller, &filter, limit, cursor).await,
         DlqCommand::Show { id } => show(&caller, &id).await,
         DlqCommand::Replay(args) => replay::run(&caller, args).await,
         DlqCommand::Discard { ids } => discard(&caller, &ids).await,
     }
 }
 
-async fn list(
-    caller: &Caller,
-    filter: &LetterFilter,
-    kind: Option<Kind>,
-    limit: u32,
-    cursor: Option<String>,
-) -> Result<Exit, CliError> {
+async fn list(caller: &Caller, filter: &LetterFilter, limit: u32, cursor: Option<String>) -> Result<Exit, CliError> {
     let mut query = query_of(filter);
     query.push(("limit", limit.to_string()));
-    query.extend(kind.map(|kind| ("kind", kind.to_string())));
     query.extend(cursor.map(|cursor| ("cursor", cursor)));
     let reply = caller.client.admin_get::<Letters>("/admin/dlq", &query).await?;
     if caller.json {
@@ -95,7 +88,8 @@ async fn list(
 fn query_of(filter: &LetterFilter) -> Vec<(&'static str, String)> {
     let reason = filter.reason.map(|reason| ("reason", reason.to_string()));
     let code = filter.code.map(|code| ("code", code.to_string()));
-    reason.into_iter().chain(code).collect()
+    let kind = filter.kind.map(|kind| ("kind", kind.to_string()));
+    reason.into_iter().chain(code).chain(kind).collect()
 }
 
 async fn show(caller: &Caller, id: &str) -> Result<Exit, CliError> {
@@ -147,7 +141,7 @@ fn word(value: &Value, name: &str) -> String {
 async fn discard(caller: &Caller, ids: &[String]) -> Result<Exit, CliError> {
     let (mut done, mut failed, mut items) = (0, 0, Vec::new());
     for id in ids {
-        match caller.client.admin_delete(&format!("/admin/dlq/{}", segment(id))).await {
+        match caller.client.admin_delete::<Value>(&format!("/admin/dlq/{}", segment(id))).await {
             Ok(_) => {
                 done += 1;
                 items.push(json!({ "job_id": id, "discarded": true }));

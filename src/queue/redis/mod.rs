@@ -44,6 +44,7 @@ pub mod link;
 mod maintenance;
 mod operations;
 mod record;
+mod replays;
 mod scripts;
 mod submissions;
 mod wake;

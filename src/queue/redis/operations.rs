@@ -21,7 +21,7 @@ use crate::{
     },
     queue::{
         DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Operations, Page, QueueStats, Replay, Result,
-        WorkerView,
+        WorkerInfo, WorkerView,
     },
 };
 
@@ -34,11 +34,8 @@ impl Operations for RedisJobStore {
             self.shared.call(&scripts::STATS, Confirm::No, |_| ()).await?;
         let workers = workers.into_iter().filter_map(|(running, info)| {
             let (last_heartbeat_at, info) = info.split_once(' ')?;
-            Some(WorkerView {
-                info: serde_json::from_str(info).ok()?,
-                running,
-                last_heartbeat_at: Timestamp(last_heartbeat_at.parse().ok()?),
-            })
+            let info = serde_json::from_str::<WorkerInfo>(info).ok().filter(WorkerInfo::is_for_callers)?;
+            Some(WorkerView { info, running, last_heartbeat_at: Timestamp(last_heartbeat_at.parse().ok()?) })
         });
         let counts = Status::ALL.iter().map(|status| {
             let count = match status {

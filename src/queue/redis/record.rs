@@ -183,6 +183,7 @@ pub(super) fn job_view(id: JobId, header: &Header, meta: &Meta, result: Option<&
         created_at: Timestamp(header.created_at),
         started_at: meta.time("started_at"),
         finished_at: meta.time("finished_at"),
+        progress: None,
         result: result.and_then(|json| serde_json::from_slice(json).ok()),
         error: meta.error(),
     }

@@ -28,6 +28,7 @@ scripts! {
         CANCEL = "cancel.lua";
         CAUSES = "causes.lua";
         COLLECTIONS = "collections.lua";
+        COUNT_LETTERS = "count_letters.lua";
         DEAD_LETTER = "dead_letter.lua";
         DEAD_LETTERS = "dead_letters.lua";
         DELTA = "delta.lua";
@@ -44,6 +45,7 @@ scripts! {
         PAUSE = "pause.lua";
         RELEASE = "release.lua";
         REPLAY = "replay.lua";
+        REPLAY_LETTERS = "replay_letters.lua";
         STATS = "stats.lua";
         STATUSES = "statuses.lua";
         SWEPT = "swept.lua";

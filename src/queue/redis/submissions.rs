@@ -23,6 +23,7 @@ use crate::{
         event::{EventKind, EventPage, JobEvent},
         ids::{JobId, Tenant, WorkerId},
         job::{JobError, JobView, NewJob, Priority, Status, Submitted},
+        replay::ReplayTally,
     },
     queue::{Result, Submissions, Watch, share},
 };
@@ -172,8 +173,8 @@ fn push(command: &mut Cmd, job: &NewJob) {
 /// Status, length of the log, result, entries.
 type EventsAnswer = (String, u64, Vec<u8>, Vec<Vec<u8>>);
 
-/// Header, record, result, and the position's parts.
-type ViewAnswer = (Vec<u8>, HashMap<String, String>, Vec<u8>, (i64, u64, u64, u64));
+/// Header, record, result, the position's parts, and a replay's.
+type ViewAnswer = (Vec<u8>, HashMap<String, String>, Vec<u8>, (i64, u64, u64, u64), Vec<Option<u64>>);
 
 async fn view(shared: &Shared, tenant: &Tenant, id: JobId) -> Result<Option<JobView>, CallError> {
     let found: Option<ViewAnswer> = shared
@@ -181,7 +182,7 @@ async fn view(shared: &Shared, tenant: &Tenant, id: JobId) -> Result<Option<JobV
             command.arg(id.to_string()).arg(tenant.as_str());
         })
         .await?;
-    let Some((header, meta, result, (rank, high, normal, low))) = found else { return Ok(None) };
+    let Some((header, meta, result, (rank, high, normal, low), replay)) = found else { return Ok(None) };
     // One that another producer pushed has no record until it is due.
     let (header, foreign) = match header.as_slice() {
         [] => (Header::default(), true),
@@ -199,6 +200,11 @@ async fn view(shared: &Shared, tenant: &Tenant, id: JobId) -> Result<Option<JobV
             Priority::Low => low,
         };
         view.position = share::position(rank as u64, header.priority(), waiting);
+    }
+    if let [Some(matched), replayed, ended, failed_again, exhausted] = replay[..] {
+        let [replayed, ended, failed_again] = [replayed, ended, failed_again].map(Option::unwrap_or_default);
+        let exhausted = exhausted == Some(1);
+        view = view.with_tally(&ReplayTally { matched, replayed, ended, failed_again, same_code: 0, exhausted });
     }
     Ok(Some(view))
 }
@@ -260,6 +266,7 @@ fn event(entry: &[u8], result: &[u8]) -> Option<(u32, EventKind)> {
         }
         "completed" => EventKind::Completed { result: serde_json::from_slice(result).unwrap_or(Value::Null) },
         "dead" => EventKind::Dead { error: serde_json::from_str(rest).ok()? },
+        "progress" => EventKind::Progress { progress: serde_json::from_str(rest).ok()? },
         "cancelled" => EventKind::Cancelled {},
         "replayed" => EventKind::Replayed {},
         _ => return None,

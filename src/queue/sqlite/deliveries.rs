@@ -190,7 +190,7 @@ impl Deliveries for SqliteJobStore {
 }
 
 /// The fence: the job, if the lease is still its own.
-fn held(step: &Step<'_>, lease: &Lease) -> rusqlite::Result<Option<Row>> {
+pub(super) fn held(step: &Step<'_>, lease: &Lease) -> rusqlite::Result<Option<Row>> {
     let params = params![lease.job.to_string(), lease.worker.as_str(), lease.delivery as i64];
     step.one(sql::FIND_BY_LEASE, params, Row::read)
 }

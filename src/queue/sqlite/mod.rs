@@ -30,6 +30,7 @@ mod maintenance;
 mod operations;
 mod readers;
 mod readmarks;
+mod replays;
 mod rows;
 mod schema;
 mod sql;

@@ -144,7 +144,8 @@ pub(super) fn remove(step: &mut Step<'_>, row: &Row) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn replay(step: &mut Step<'_>, row: &Row, payload: Option<&str>) -> rusqlite::Result<()> {
+/// Queues a dead letter again.
+pub(super) fn replay(step: &mut Step<'_>, row: &Row, payload: Option<&str>) -> rusqlite::Result<()> {
     let place = step.state.next_place();
     let mut bytes = row.bytes;
     if let Some(payload) = payload {
@@ -180,7 +181,8 @@ fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result<QueueStats
                 running: row.get::<_, i64>(2)? as u64,
             })
         })?
-        .collect::<rusqlite::Result<_>>()?;
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let workers = workers.into_iter().filter(|worker| worker.info.is_for_callers()).collect();
     Ok(QueueStats {
         counts: Status::ALL.iter().map(|status| (*status, totals.of(*status))).collect(),
         backlog: totals.of(Status::Queued) + due as u64,

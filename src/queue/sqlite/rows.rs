@@ -126,8 +126,8 @@ pub(super) struct Place {
     pub(super) place: i64,
 }
 
-/// Reads the columns of `job_view`; the position is left for the caller.
-pub(super) fn job_view(id: JobId, row: &SqlRow<'_>) -> rusqlite::Result<(JobView, Place)> {
+/// Reads the columns of `job_view`, with the job's number; the position is left for the caller.
+pub(super) fn job_view(id: JobId, row: &SqlRow<'_>) -> rusqlite::Result<(JobView, i64, Place)> {
     let view = JobView {
         job_id: id,
         kind: word(row, 0)?,
@@ -141,10 +141,11 @@ pub(super) fn job_view(id: JobId, row: &SqlRow<'_>) -> rusqlite::Result<(JobView
         created_at: time(row, 7)?,
         started_at: time_or_none(row, 8)?,
         finished_at: time_or_none(row, 9)?,
+        progress: None,
         result: json_or_none(row, 10)?,
         error: json_or_none(row, 11)?,
     };
-    Ok((view, Place { priority: word(row, 12)?, place: row.get(13)? }))
+    Ok((view, row.get(14)?, Place { priority: word(row, 12)?, place: row.get(13)? }))
 }
 
 /// Reads the columns of `dead_letters` and `dead_letter`.

@@ -12,7 +12,11 @@ use super::error::OpenError;
 /// Marks the file as ragq's job store (`PRAGMA application_id`): "ragq".
 const APPLICATION_ID: i64 = 0x7261_6771;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_jobs.sql"), include_str!("migrations/0002_documents.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_jobs.sql"),
+    include_str!("migrations/0002_documents.sql"),
+    include_str!("migrations/0003_replays.sql"),
+];
 
 /// Statements kept prepared per connection: more than there are.
 const STATEMENTS: usize = 128;
@@ -99,7 +103,7 @@ mod tests {
             let mut rows = statement.raw_query();
             while let Some(row) = rows.next().unwrap() {
                 let step: String = row.get("detail").unwrap();
-                let whole = ["jobs", "events", "attempts", "documents", "turns"]
+                let whole = ["jobs", "events", "attempts", "documents", "turns", "replays_waiting"]
                     .iter()
                     .any(|table| step == format!("SCAN {table}"));
                 assert!(!whole, "{name} scans: {step}");

@@ -54,6 +54,9 @@ statements! {
     JOB_POSITION = "job_position";
     JOB_VIEW = "job_view";
     LEFTOVERS = "leftovers";
+    LETTER = "letter";
+    LETTERS = "letters";
+    LETTERS_COUNT = "letters_count";
     NEXT_DUE = "next_due";
     PAUSE = "pause";
     PAUSED = "paused";
@@ -61,6 +64,12 @@ statements! {
     REMOVE = "remove";
     REPLAY = "replay";
     REPLAY_BYTES = "replay_bytes";
+    REPLAY_ENDED = "replay_ended";
+    REPLAY_SAW_END = "replay_saw_end";
+    REPLAY_TALLY = "replay_tally";
+    REPLAY_TALLY_SAVE = "replay_tally_save";
+    REPLAY_WAITING = "replay_waiting";
+    REPLAY_WAITS = "replay_waits";
     RESUME = "resume";
     SCHEDULE = "schedule";
     STATS_DUE = "stats_due";

@@ -104,6 +104,7 @@ impl Step<'_> {
             | EventKind::Started { .. }
             | EventKind::Passages { .. }
             | EventKind::Delta { .. }
+            | EventKind::Progress { .. }
             | EventKind::Deferred { .. }
             | EventKind::Retrying { .. }
             | EventKind::Dead { .. }
@@ -179,6 +180,9 @@ impl Step<'_> {
             if status != Status::Dead {
                 self.execute(sql::END_UPLOAD, [row.job])?;
             }
+        }
+        if row.kind == Kind::Replay {
+            self.execute(sql::REPLAY_ENDED, [row.job])?;
         }
         self.state.totals.moved(Some(row.status), Some(status), row.bytes);
         self.state.ended(self.now);

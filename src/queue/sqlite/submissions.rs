@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
 use super::{
-    SqliteJobStore, documents, rows,
+    SqliteJobStore, documents,
+    replays::Record,
+    rows,
     rows::{Place, Row},
     sql,
     step::{Ending, Step},
@@ -17,7 +19,7 @@ use crate::{
     domain::{
         event::{EventKind, EventPage, JobEvent},
         ids::{JobId, Tenant},
-        job::{JobView, NewJob, Priority, Status, Submitted},
+        job::{JobView, Kind, NewJob, Priority, Status, Submitted},
     },
     queue::{Result, Submissions, Watch, share, share::POSITION_SHOWN},
 };
@@ -79,7 +81,8 @@ fn submit(step: &mut Step<'_>, job: &NewJob, payload: &str, bytes: i64) -> rusql
     }
     let (now, options) = (step.now, step.options);
     let totals = &step.state.totals;
-    if totals.waiting() >= options.max_jobs || (totals.bytes + bytes) as u64 > options.max_bytes {
+    let full = totals.waiting() >= options.max_jobs || (totals.bytes + bytes) as u64 > options.max_bytes;
+    if full && job.kind != Kind::Replay {
         return Ok(Submitted::QueueFull { retry_after: step.state.retry_after(now, options.max_jobs) });
     }
     let deadline_at = job.deadline.map(|deadline| now.plus(deadline));
@@ -138,7 +141,12 @@ fn view(connection: &Connection, tenant: &Tenant, id: JobId) -> rusqlite::Result
         .prepare_cached(sql::JOB_VIEW)?
         .query_row(params![tenant.as_str(), id.to_string()], |row| rows::job_view(id, row))
         .optional()?;
-    let Some((mut view, place)) = found else { return Ok(None) };
+    let Some((mut view, number, place)) = found else { return Ok(None) };
+    if view.kind == Kind::Replay
+        && let Some(record) = Record::read(connection, number)?
+    {
+        view = view.with_tally(&record.tally);
+    }
     if view.status == Status::Queued {
         view.position = position(connection, &view, &place)?;
     }

@@ -129,3 +129,49 @@ async fn an_edited_payload_is_checked_as_one_of_its_kind() {
     assert_eq!(fields(&refused), ["payload"]);
     expect(post(&app, &path, json!({})).await, 202).await;
 }
+
+#[tokio::test]
+async fn many_dead_letters_are_counted_and_replayed_by_a_job_of_the_operators() {
+    let app = App::start().await;
+    for code in [Code::ContentRefused, Code::ContextTooLong, Code::ContentRefused] {
+        app.dead_letter("q", code).await;
+    }
+    let counted = post(&app, "/admin/dlq/replay", json!({ "code": "content_refused", "dry_run": true })).await;
+    assert_eq!(expect(counted, 200).await, json!({ "matched": 2, "replayed": 0 }));
+    let request = json!({ "code": "content_refused", "reason": "permanent", "kind": "chat", "limit": 1 });
+    let accepted = expect(post(&app, "/admin/dlq/replay", request).await, 202).await;
+    assert_eq!(accepted["matched"], 1);
+    let job = text(&accepted, "job_id");
+    let path = format!("/job-status?job_id={job}");
+    let view = get(&app, &path).await;
+    assert_eq!((&view["kind"], &view["status"]), (&json!("replay"), &json!("queued")));
+    problem(app.get(&path).send().await.unwrap(), 404, "job_not_found").await;
+    problem(app.get(&format!("/jobs/{job}/events")).send().await.unwrap(), 404, "job_not_found").await;
+    problem(app.delete(&format!("/jobs/{job}")).send().await.unwrap(), 404, "job_not_found").await;
+    let cancelled = admin(app.delete(&format!("/jobs/{job}"))).send().await.unwrap();
+    assert_eq!(expect(cancelled, 200).await["status"], "cancelled");
+    let stream = admin(app.get(&format!("/jobs/{job}/events"))).send().await.unwrap().text().await.unwrap();
+    assert!(stream.contains("event: cancelled"), "{stream}");
+}
+
+#[tokio::test]
+async fn the_admin_token_opens_no_job_of_a_tenant_with_a_key() {
+    let app = App::with(|options| options.api.keys = "team:team-0123456789abcdef".into()).await;
+    let asked = app.post("/chat").bearer_auth("team-0123456789abcdef").json(&json!({ "query": "q" }));
+    let job = text(&expect(asked.send().await.unwrap(), 202).await, "job_id");
+    let path = format!("/job-status?job_id={job}");
+    problem(admin(app.get(&path)).send().await.unwrap(), 404, "job_not_found").await;
+    problem(admin(app.delete(&format!("/jobs/{job}"))).send().await.unwrap(), 404, "job_not_found").await;
+    problem(app.get(&path).send().await.unwrap(), 401, "unauthorized").await;
+}
+
+#[tokio::test]
+async fn a_bulk_replay_names_every_field_that_is_wrong() {
+    let app = App::start().await;
+    let wrong = json!({ "reason": "x", "code": "y", "kind": "replay", "ids": [], "limit": 0, "rate_per_second": 0,
+        "dry_run": "yes", "all": true });
+    let refused = problem(post(&app, "/admin/dlq/replay", wrong).await, 422, "validation_failed").await;
+    let expected = ["code", "reason", "kind", "ids", "limit", "rate_per_second", "dry_run", "all"];
+    assert_eq!(fields(&refused), expected);
+    problem(admin(app.post("/admin/dlq/replay")).send().await.unwrap(), 415, "unsupported_media_type").await;
+}

@@ -56,23 +56,26 @@ async fn dead_letters_are_listed_with_their_causes() {
         assert!(ended.stdout.contains(text), "{text} in\n{}", ended.stdout);
     }
     let seen = &api.seen("GET /admin/dlq")[0];
-    assert_eq!(seen.query, "reason=permanent&limit=1&kind=chat");
+    assert_eq!(seen.query, "reason=permanent&kind=chat&limit=1");
     assert_eq!(seen.header("authorization"), Some("Bearer the-operators-token"));
 }
 
 #[tokio::test]
 async fn a_replay_is_followed_to_its_end_and_a_dry_run_only_counts() {
+    let progress = |replayed: u64| json!({"matched": 2, "replayed": replayed, "skipped": 0, "failed_again": 1});
+    let ended = json!({"kind": "replay", "progress": progress(2), "result": {"replayed": 2, "stopped": null}});
     let api = Api::playing(vec![
         ("POST /admin/dlq/replay", Reply::json(202, &json!({"job_id": JOB, "matched": 2}))),
-        ("GET /job-status", job("running", &json!({"kind": "replay"}))),
-        ("GET /job-status", job("completed", &json!({"kind": "replay", "result": {"replayed": 2}}))),
+        ("GET /job-status", job("running", &json!({"kind": "replay", "progress": progress(1)}))),
+        ("GET /job-status", job("completed", &ended)),
     ])
     .await;
-    let args = ["dlq", "replay", "--code", "provider_timeout", "--limit", "9", "--rate", "5"];
+    let args = ["dlq", "replay", "--code", "provider_timeout", "--kind", "chat", "--limit", "9", "--rate", "5"];
     let ended = ragq(&api.url, args).operator().run().await.expect(0);
-    assert!(ended.stdout.contains("2 matched, replay completed"), "{}", ended.stdout);
+    assert_eq!(ended.stdout, "2 of 2 replayed, 1 failed again\n");
     let body = api.seen("POST /admin/dlq/replay")[0].json();
-    assert_eq!(body, json!({"code": "provider_timeout", "limit": 9, "rate_per_second": 5.0}));
+    assert_eq!(body, json!({"code": "provider_timeout", "kind": "chat", "limit": 9, "rate_per_second": 5.0}));
+    assert_eq!(api.seen("GET /job-status")[0].header("authorization"), Some("Bearer the-operators-token"));
 
     let api =
         Api::playing(vec![("POST /admin/dlq/replay", Reply::json(200, &json!({"matched": 7, "replayed": 0})))]).await;
@@ -82,27 +85,35 @@ async fn a_replay_is_followed_to_its_end_and_a_dry_run_only_counts() {
 }
 
 #[tokio::test]
-async fn an_api_without_bulk_replays_gets_the_letters_one_by_one() {
-    let letter = |id: &str| {
-        let error = json!({"code": "unknown", "message": "", "class": "transient", "retry_at": null});
-        json!({"job_id": id, "kind": "chat", "reason": "poison", "error": error})
-    };
-    let page =
-        |id: &str, next: Value| Reply::json(200, &json!({"items": [letter(id)], "next_cursor": next, "groups": []}));
-    let gone = Reply::problem(404, "dead_letter_not_found", "not there any more");
+async fn a_replay_that_stops_itself_is_partly_done_and_chosen_letters_are_one_job() {
+    let other = "01J9ZC6M1V7H0Q8T3X5K2B4N60";
+    let progress = json!({"matched": 9, "replayed": 4, "skipped": 0, "failed_again": 3});
+    let ended = json!({"kind": "replay", "progress": progress, "result": {"stopped": "same_cause_returned"}});
     let api = Api::playing(vec![
-        ("POST /admin/dlq/replay", Reply::problem(405, "method_not_allowed", "no")),
-        ("GET /admin/dlq", page("A", json!("next"))),
-        ("GET /admin/dlq", page("B", Value::Null)),
-        ("POST /admin/dlq/A/replay", Reply::json(202, &json!({"job_id": "A"}))),
-        ("POST /admin/dlq/B/replay", gone),
+        ("POST /admin/dlq/replay", Reply::json(202, &json!({"job_id": JOB, "matched": 2}))),
+        ("GET /job-status", job("completed", &ended)),
     ])
     .await;
-    let ended = ragq(&api.url, ["dlq", "replay", "--reason", "poison"]).operator().run().await.expect(2);
-    assert_eq!(ended.stdout, "1 of 2 replayed\n");
-    ended.says(&["B: not there any more"]);
-    let queries: Vec<_> = api.seen("GET /admin/dlq").into_iter().map(|seen| seen.query).collect();
-    assert_eq!(queries, ["reason=poison&limit=200", "reason=poison&limit=200&cursor=next"]);
+    let ended = ragq(&api.url, ["dlq", "replay", JOB, other]).operator().run().await.expect(2);
+    assert_eq!(ended.stdout, "4 of 9 replayed, 3 failed again; stopped: the same cause returned\n");
+    assert_eq!(api.seen("POST /admin/dlq/replay")[0].json(), json!({"ids": [JOB, other]}));
+    ragq(&api.url, ["dlq", "replay"]).operator().run().await.expect(64).says(&["--all"]);
+}
+
+#[tokio::test]
+async fn a_replay_is_shown_and_called_off_as_the_operators_own_job() {
+    let progress = json!({"matched": 9, "replayed": 4, "skipped": 0, "failed_again": 3});
+    let api = Api::answering(move |request| {
+        let operators = request.header("authorization") == Some("Bearer the-operators-token");
+        let replay = json!({"kind": "replay", "progress": progress, "max_attempts": 5});
+        Some(if operators { job("cancelled", &replay) } else { Reply::problem(404, "job_not_found", "no such job") })
+    })
+    .await;
+    let shown = ragq(&api.url, ["jobs", "show", JOB]).operator().run().await.expect(0).stdout;
+    assert!(shown.contains("progress  4 of 9 replayed, 0 skipped, 3 failed again"), "{shown}");
+    let ended = ragq(&api.url, ["jobs", "cancel", JOB]).operator().run().await.expect(0);
+    assert_eq!(ended.stdout, format!("{JOB} cancelled\n"));
+    ragq(&api.url, ["jobs", "show", JOB]).run().await.expect(1);
 }
 
 #[tokio::test]

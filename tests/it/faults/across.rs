@@ -13,6 +13,7 @@ use tokio::process::Command;
 
 use super::deployment::{ANSWER, Deployment, Plan, question, sum};
 use crate::support::{
+    app::ADMIN_TOKEN,
     eventually, process,
     provider::{Gate, Reply},
     redis::Server,
@@ -185,4 +186,36 @@ async fn workers_whose_clocks_are_wrong_by_an_hour_do_as_well_as_others() {
         assert!((55..=65).contains(&minutes), "its clock was not wrong: {said}");
     }
     deployment.finish().await;
+}
+
+#[tokio::test]
+async fn a_replay_goes_on_at_another_api_when_its_own_is_killed() {
+    let refusal = Reply::error(400, "context_length_exceeded", "too long");
+    let settings = [("RAGQ_REPLAY__STOP_SHARE", "2")];
+    let plan = Plan { settings: &settings, reply: refusal, ..Plan::default() };
+    let mut deployment = Deployment::start(Server::start(&[]).await, plan).await;
+    let jobs = 80;
+    deployment.callers.ask((0..jobs).map(question)).await;
+    let dead = async |deployment: &Deployment| -> Value {
+        deployment.callers.admin(Method::GET, "/admin/queue", Value::Null).await["counts"]["dead"].clone()
+    };
+    eventually(async || (dead(&deployment).await == jobs).then_some(())).await;
+    deployment.provider.choose(|_| Some(Reply::text(ANSWER)));
+    let request = json!({ "rate_per_second": 20 });
+    let route = |url: &str| deployment.callers.http.post(format!("{url}/admin/dlq/replay"));
+    let (status, accepted) = deployment.callers.send(|url| route(url).bearer_auth(ADMIN_TOKEN).json(&request)).await;
+    let accepted: Value = serde_json::from_str(&accepted).unwrap();
+    assert_eq!((status, &accepted["matched"]), (StatusCode::ACCEPTED, &json!(jobs)));
+    let path = format!("/job-status?job_id={}", accepted["job_id"].as_str().unwrap());
+    let replay = async |deployment: &Deployment| deployment.callers.admin(Method::GET, &path, Value::Null).await;
+    eventually(async || (replay(&deployment).await["progress"]["replayed"].as_u64() >= Some(5)).then_some(())).await;
+    deployment.start_api().await;
+    deployment.kill_api(0).await;
+    let ended = eventually(async || Some(replay(&deployment).await).filter(|view| view["status"] == "completed")).await;
+    assert_eq!((&ended["lost_leases"], &ended["attempt"]), (&json!(1), &json!(1)), "{ended}");
+    assert_eq!(ended["progress"], json!({ "matched": jobs, "replayed": jobs, "skipped": 0, "failed_again": 0 }));
+    let views = deployment.callers.all_ended(&deployment.callers.submitted()).await;
+    let chats: Vec<_> = views.iter().filter(|view| view["kind"] == "chat").collect();
+    assert_eq!(sum(&views, "deliveries"), chats.len() as u64 + 1, "replayed and delivered once, and the document");
+    assert!(chats.iter().all(|view| view["status"] == "completed"));
 }

@@ -43,6 +43,9 @@ local function conclude(job, status, attempt, reason, code, failure)
       redis.call('DEL', q .. 'upload:' .. job.id)
     end
   end
+  if job.kind == 'replay' then
+    redis.call('UNLINK', q .. 'replay:' .. job.id .. ':waiting')
+  end
   free(job.bytes)
   announce(job.id, status)
 end
@@ -159,6 +162,100 @@ local function remove(job)
   redis.call('HDEL', q .. 'results', job.id)
   redis.call('UNLINK', q .. 'meta:' .. job.id, q .. 'events:' .. job.id, q .. 'attempts:' .. job.id,
     q .. 'upload:' .. job.id)
+  if job.kind == 'replay' then
+    redis.call('UNLINK', q .. 'replay:' .. job.id)
+  end
+end
+
+-- Queues a dead letter again, with another payload if one is given: all counters but the delivery number start again,
+-- so does its deadline.
+local function replay(job, payload)
+  local id = job.id
+  exhume(job)
+  if job.kind == 'ingest' then
+    document_letter_taken(job, 'waiting')
+  end
+  local data = redis.call('HGET', q .. 'data', id)
+  local line_end = string.find(data, '\n', 1, true)
+  local before = string.sub(data, line_end + 1)
+  local bytes = job.bytes + (payload and #payload - #before or 0)
+  local head = string.gsub(string.sub(data, 1, line_end - 1), ',"replayed_at":%d+', '', 1)
+  head = string.gsub(head, '^1{"bytes":%d+', '1{"bytes":' .. bytes .. ',"replayed_at":' .. now, 1)
+  redis.call('HSET', q .. 'data', id, head .. '\n' .. (payload or before))
+  redis.call('HINCRBY', q .. 'counters', 'bytes', bytes)
+  redis.call('UNLINK', q .. 'meta:' .. id)
+  redis.call('HSET', q .. 'meta:' .. id, 'delivery', job.delivery)
+  job = load(id)
+  log(job, 'replayed')
+  enqueue(job, next_place(), 0)
+end
+
+-- Dead letters of some sets, newest first: those before an instant and id (at most so many), as lists of id and
+-- instant.
+local function letters_before(keys, at, before, limit)
+  local found = {}
+  local function collect(key, from, to, ...)
+    local letters = redis.call('ZREVRANGEBYSCORE', key, from, to, 'WITHSCORES', ...)
+    for i = 1, #letters, 2 do
+      local score = tonumber(letters[i + 1])
+      if at == '' or score < tonumber(at) or letters[i] < before then
+        found[#found + 1] = { id = letters[i], at = score }
+      end
+    end
+  end
+  for _, key in ipairs(keys) do
+    if at == '' then
+      collect(key, '+inf', '-inf', 'LIMIT', 0, limit)
+    else
+      collect(key, at, at)
+      collect(key, '(' .. at, '-inf', 'LIMIT', 0, limit)
+    end
+  end
+  table.sort(found, function(a, b)
+    if a.at ~= b.at then
+      return a.at > b.at
+    end
+    return a.id > b.id
+  end)
+  for i = limit + 1, #found do
+    found[i] = nil
+  end
+  return found
+end
+
+-- A selection of dead letters for a replay: reason, code and kind (each empty: any) and ids (none: any). Replays are
+-- not replayed.
+local function take_selection()
+  local selection = { reason = take(), code = take(), kind = take(), ids = {} }
+  for i = 1, take_number() do
+    selection.ids[i] = take()
+  end
+  return selection
+end
+
+local function fits(selection, reason, code, kind)
+  return kind ~= 'replay' and (selection.reason == '' or selection.reason == reason)
+    and (selection.code == '' or selection.code == code) and (selection.kind == '' or selection.kind == kind)
+end
+
+-- The sets that hold the letters of a selection by cause.
+local function sets_of(selection)
+  local keys = {}
+  for _, cause in ipairs(redis.call('SMEMBERS', q .. 'dead:causes')) do
+    local reason, code, kind = string.match(cause, '^([^:]*):([^:]*):([^:]*)$')
+    if reason and fits(selection, reason, code, kind) then
+      keys[#keys + 1] = q .. 'dead:' .. cause
+    end
+  end
+  return keys
+end
+
+-- A job if it is a dead letter of the selection.
+local function selected(selection, id)
+  local job = load(id)
+  if job and job.status == 'dead' and fits(selection, job.reason, job.code, job.kind) then
+    return job
+  end
 end
 
 local KINDS = { 'chat', 'ingest', 'replay' }

@@ -1,4 +1,4 @@
--- Stores jobs, each with the document change it carries, within the queue's limits.
+-- Stores jobs, each with the document change it carries, within the queue's limits, which are not for replays.
 -- ARGV[4] most unfinished jobs, ARGV[5] most bytes of them, ARGV[6] how many jobs follow; for each: id, tenant,
 -- kind, priority, bytes, delay (milliseconds, 0: none), deadline (milliseconds, empty: none), idempotency key
 -- (empty: none), fingerprint, header (JSON object without its opening brace), payload, and whether it changes
@@ -63,7 +63,7 @@ for _, job in ipairs(jobs) do
     else
       answer('mismatch')
     end
-  elseif unfinished >= max_jobs or bytes_used + bytes > max_bytes then
+  elseif (unfinished >= max_jobs or bytes_used + bytes > max_bytes) and job.kind ~= 'replay' then
     answer('full', tostring(drain_rate()))
   else
     local head = '1{"bytes":' .. text(bytes) .. ',"created_at":' .. instant .. ','

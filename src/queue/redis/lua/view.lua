@@ -3,7 +3,8 @@
 -- Returns nothing if there is no such job of the tenant, else its header (JSON, empty for a job pushed by another
 -- producer), its `meta` as field, value, field, value, its result (JSON or empty), and for a queued one how many
 -- stand before it in its list, then how many jobs of its kind wait with high, normal and low priority (-1: not
--- queued).
+-- queued); for a replay that has begun how many letters it was for, put back, saw end and fail again, and 1 if none is
+-- left.
 
 local id, tenant = take(), take()
 local job = load(id)
@@ -24,4 +25,6 @@ return {
   job.foreign and {} or redis.call('HGETALL', q .. 'meta:' .. id),
   job.status == 'completed' and redis.call('HGET', q .. 'results', id) or '',
   { rank, waiting[1] or 0, waiting[2] or 0, waiting[3] or 0 },
+  job.kind == 'replay' and redis.call('HMGET', q .. 'replay:' .. id, 'matched', 'replayed', 'ended', 'failed_again',
+    'exhausted') or {},
 }

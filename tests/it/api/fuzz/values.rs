@@ -114,6 +114,7 @@ pub fn fitting(contract: &Contract, schema: &Value) -> BoxedStrategy<Value> {
             "null" => Just(Value::Null).boxed(),
             "boolean" => any::<bool>().prop_map(Value::from).boxed(),
             "integer" => integer(schema),
+            "number" => fraction(schema),
             "string" => string(schema),
             "array" => array(contract, schema),
             "object" => object(contract, schema),
@@ -139,6 +140,12 @@ fn integer(schema: &Value) -> BoxedStrategy<Value> {
         1 => Just(Value::Number(whole)),
     ]
     .boxed()
+}
+
+fn fraction(schema: &Value) -> BoxedStrategy<Value> {
+    let low = schema["minimum"].as_f64().unwrap_or(0.0);
+    let high = schema["maximum"].as_f64().unwrap_or(1e15);
+    prop_oneof![3 => (low..=high).prop_map(Value::from), 1 => select(vec![low, high]).prop_map(Value::from)].boxed()
 }
 
 fn string(schema: &Value) -> BoxedStrategy<Value> {

@@ -23,6 +23,7 @@ pub mod documents;
 pub mod events;
 pub mod leases;
 pub mod operations;
+pub mod replays;
 pub mod submissions;
 
 /// The instant at which a fixture's clock begins.
@@ -115,6 +116,14 @@ macro_rules! every_case {
             operations: a_discarded_letter_is_gone;
             operations: what_has_ended_is_kept_for_its_time_and_no_longer;
             operations: an_idempotency_key_lives_as_long_as_its_job;
+            replays: a_replay_puts_back_only_what_is_selected_newest_first_and_in_steps;
+            replays: a_replay_never_meets_what_it_put_back;
+            replays: a_replay_sees_what_becomes_of_its_letters;
+            replays: a_replay_goes_on_under_its_next_lease_where_it_was;
+            replays: chosen_letters_are_replayed_if_they_are_still_dead;
+            replays: a_replay_tells_how_far_it_is_and_was_when_it_was_cancelled;
+            replays: a_full_queue_takes_replays_and_what_they_put_back;
+            replays: a_dead_replay_is_not_part_of_another;
             documents: an_ingested_document_is_seen;
             documents: the_newest_version_wins_whatever_the_order;
             documents: unchanged_content_only_raises_the_version;

@@ -1,0 +1,171 @@
+//! `POST /admin/dlq/replay`: many dead letters back into the queue, as a job of its own.
+
+use std::str::FromStr;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::{
+    admin::{PAUSABLE, PausableKind, letter_filter},
+    auth::Admin,
+    fields::Fields,
+    input::{Body, Params},
+    problem::Result,
+    state::ApiState,
+    submit::{accepted, submit},
+};
+use crate::{
+    domain::{
+        failure::Code,
+        ids::{JobId, Tenant},
+        job::{DeadReason, Kind, NewJob, Priority},
+        replay::{ReplayOrder, Selection},
+    },
+    queue::DeadLetterFilter,
+};
+
+/// Most ids in one request.
+const MAX_IDS: usize = 1_000;
+/// The highest limit: more than a queue holds.
+const MAX_LIMIT: u64 = 1_000_000_000;
+const SLOWEST: f64 = 0.001;
+const FASTEST: f64 = 10_000.0;
+
+/// Which dead letters are to be replayed, and how; what is left out narrows nothing down.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkReplayRequest {
+    /// Died for this reason.
+    #[schema(nullable)]
+    reason: Option<DeadReason>,
+    /// With this code.
+    #[schema(nullable)]
+    code: Option<Code>,
+    /// Of this kind.
+    #[schema(nullable, value_type = Option<PausableKind>)]
+    kind: Option<Kind>,
+    /// Only these.
+    #[schema(nullable, min_items = 1, max_items = 1000)]
+    ids: Option<Vec<JobId>>,
+    /// No more than so many, the newest first.
+    #[schema(nullable, minimum = 1, maximum = 1_000_000_000_u64)]
+    limit: Option<u64>,
+    /// No more than so many a second; if not said, as fast as they are worked on.
+    #[schema(nullable, minimum = 0.001, maximum = 10_000.0)]
+    rate_per_second: Option<f64>,
+    /// Only say how many match.
+    #[schema(nullable)]
+    dry_run: Option<bool>,
+}
+
+/// A replay was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BulkReplay {
+    /// Its job, of kind `replay`: read and followed with the admin token.
+    pub job_id: JobId,
+    /// How many dead letters it is for.
+    pub matched: u64,
+}
+
+/// What a replay would do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BulkReplayDryRun {
+    /// How many dead letters match.
+    pub matched: u64,
+    /// Always 0.
+    pub replayed: u64,
+}
+
+struct Wanted {
+    selection: Selection,
+    limit: Option<u64>,
+    rate_per_second: Option<f64>,
+    dry_run: bool,
+}
+
+fn ids(fields: &mut Fields) -> Option<Vec<JobId>> {
+    let given = fields.any("ids")?;
+    let list = given.as_array().filter(|list| (1..=MAX_IDS).contains(&list.len()));
+    let ids = list.and_then(|list| list.iter().map(|id| JobId::from_str(id.as_str()?).ok()).collect());
+    if ids.is_none() {
+        fields.fail("ids", format!("must be a list of 1 to {MAX_IDS} job ids"));
+    }
+    ids
+}
+
+impl Wanted {
+    fn read(mut fields: Fields) -> Result<Self> {
+        let DeadLetterFilter { reason, code, kind } = letter_filter(&mut fields);
+        if kind.is_some_and(|kind| !PAUSABLE.contains(&kind)) {
+            fields.fail("kind", "must be one of chat, ingest: a replay is replayed by its id");
+        }
+        let ids = ids(&mut fields);
+        let limit = fields.integer("limit", 1..=MAX_LIMIT);
+        let rate = fields.any("rate_per_second");
+        let rate_per_second = rate.as_ref().and_then(Value::as_f64).filter(|rate| (SLOWEST..=FASTEST).contains(rate));
+        if rate.is_some() && rate_per_second.is_none() {
+            fields.fail("rate_per_second", format!("must be a number from {SLOWEST} to {FASTEST}"));
+        }
+        let dry_run = fields.any("dry_run");
+        if dry_run.as_ref().is_some_and(|value| !value.is_boolean()) {
+            fields.fail("dry_run", "must be true or false");
+        }
+        fields.finish()?;
+        let selection = Selection { reason, code, kind, ids };
+        Ok(Self { selection, limit, rate_per_second, dry_run: dry_run == Some(Value::Bool(true)) })
+    }
+}
+
+/// Replay many dead letters
+///
+/// All that match when the request comes; letters that die later are not among them. The job stops itself when the
+/// same cause returns on too many of them, and goes on under another API process if this one ends.
+#[utoipa::path(
+    post, path = "/admin/dlq/replay", tag = "operator", operation_id = "replay_dead_letters",
+    request_body(content = BulkReplayRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "With `dry_run`: how many match", body = BulkReplayDryRun),
+        (status = 202, description = "The replay is queued", body = BulkReplay),
+    ),
+    security(("admin_token" = [])),
+)]
+pub async fn replay_many(
+    State(state): State<ApiState>,
+    _: Admin,
+    Params(params): Params,
+    body: Body,
+) -> Result<Response> {
+    params.finish()?;
+    let Wanted { selection, limit, rate_per_second, dry_run } = Wanted::read(Fields::of_json(body.json()?)?)?;
+    let (count, dead_by) = state.store.count_letters(&selection).await?;
+    let matched = limit.map_or(count, |limit| count.min(limit));
+    if dry_run {
+        return Ok(Json(BulkReplayDryRun { matched, replayed: 0 }).into_response());
+    }
+    let order = ReplayOrder { selection, dead_by, matched, rate_per_second };
+    let stored = submit(&state, job(&state, &order)).await?;
+    Ok(accepted(stored, BulkReplay { job_id: stored.id, matched }))
+}
+
+fn job(state: &ApiState, order: &ReplayOrder) -> NewJob {
+    NewJob {
+        id: JobId::new(state.clock.now().0),
+        tenant: Tenant::operator(),
+        kind: Kind::Replay,
+        priority: Priority::Normal,
+        payload: json!(order),
+        max_attempts: state.queue.max_attempts,
+        deadline: None,
+        delay: None,
+        idempotency: None,
+        conversation_id: None,
+        document: None,
+        traceparent: None,
+    }
+}
