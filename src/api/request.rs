@@ -39,7 +39,11 @@ pub async fn around(State(state): State<ApiState>, request: Request, next: Next)
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let begun = Instant::now();
     let span = info_span!("request", request.id = %id);
-    let response = next.run(request).instrument(span).await;
+    let mut response = next.run(request).instrument(span).await;
+    if state.leaving.is_cancelled() {
+        // A caller that keeps its connection would go on here until it breaks under a request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     finish(response, &id, &method, &route, begun)
 }
 

@@ -1,6 +1,6 @@
 //! The manifests: valid, complete in themselves, and such that no answer is lost to them.
 
-use std::fs;
+use std::{collections::HashMap, fs};
 
 use ragq::config::catalog;
 use serde_json::Value;
@@ -12,6 +12,15 @@ use super::{
     serving::check_settings,
     tools::run,
 };
+
+/// What the settings of the self-contained overlay say to a workload.
+pub fn settings_of(workload: &str) -> HashMap<String, String> {
+    let objects = overlay("k8s");
+    let workload = of_ragq().into_iter().find(|known| known.name == workload).expect("it is there");
+    let stores = ["REDIS_URL", "QDRANT_URL"];
+    let given = environment(&objects, &workload.container).into_iter();
+    given.filter(|(name, _)| !stores.contains(&name.as_str())).collect()
+}
 
 /// Every set of objects that people may apply, with what it is.
 pub fn everything() -> Vec<(String, Vec<Value>)> {
@@ -103,12 +112,9 @@ fn every_setting_in_the_manifests_is_known_and_passes_the_check_of_its_role() {
 
 #[test]
 fn an_attempt_ends_before_the_workers_grace_and_that_before_its_pods() {
-    let objects = overlay("k8s");
     let workload = of_ragq().into_iter().find(|workload| workload.name == "worker").unwrap();
-    let given = environment(&objects, &workload.container);
-    let millis = |variable: &str| -> u64 {
-        given.iter().find(|(name, _)| name == variable).expect("it is said").1.parse().unwrap()
-    };
+    let given = settings_of("worker");
+    let millis = |variable: &str| -> u64 { given[variable].parse().unwrap() };
     let (attempt, grace) = (millis("RAGQ_WORKER__CHAT_TIMEOUT_MS"), millis("RAGQ_WORKER__GRACE_MS"));
     let pod = workload.pod["terminationGracePeriodSeconds"].as_u64().unwrap() * 1_000;
     // After its grace a worker takes up to five seconds to hand back what is left.

@@ -6,5 +6,7 @@ mod custom;
 mod image;
 mod kubernetes;
 mod manifests;
+mod rolling;
+mod scaling;
 mod serving;
 mod tools;

@@ -107,6 +107,11 @@ impl Deployment {
         deployment
     }
 
+    /// What its processes are told by their environment.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
     /// One more API.
     pub async fn start_api(&mut self) {
         let member = Member::start("api", "api", &self.environment).await;
