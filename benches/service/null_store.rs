@@ -14,9 +14,9 @@ use ragq::{
         replay::{ReplayOrder, ReplayTally, Selection},
     },
     queue::{
-        DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Deliveries, Documents, Fenced, Finish, Leftover,
-        Maintenance, Operations, Page, QueueStats, Release, Replay, ReplayStep, Replays, Result, StoreError,
-        Submissions, Upkeep, Watch, WorkerInfo, watch::Watchers,
+        Cell, Cells, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Deliveries, Documents, Fenced, Finish,
+        Leftover, Maintenance, Operations, Page, QueueStats, Release, Replay, ReplayStep, Replays, Result, StoreError,
+        Submissions, Swap, Upkeep, Watch, WorkerInfo, watch::Watchers,
     },
 };
 use serde_json::Value;
@@ -158,5 +158,18 @@ impl Maintenance for NullStore {
     }
     async fn ping(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Cells for NullStore {
+    async fn cell(&self, _: &str) -> Result<Cell> {
+        Ok(Cell::default())
+    }
+    async fn swap_cell(&self, _: &str, _: u64, _: &str, _: bool) -> Result<Swap> {
+        Ok(Swap::Applied(Cell::default()))
+    }
+    fn watch_cell(&self, _: &str) -> tokio::sync::watch::Receiver<Cell> {
+        tokio::sync::watch::Sender::new(Cell::default()).subscribe()
     }
 }

@@ -22,11 +22,13 @@ use crate::domain::{
     replay::{ReplayOrder, ReplayTally, Selection},
 };
 
+pub mod cells;
 pub mod redis;
 pub mod share;
 pub mod sqlite;
 pub mod watch;
 
+pub use cells::{Cell, Cells, Swap};
 pub use watch::Watch;
 
 /// The store did not do what it was asked.
@@ -425,8 +427,8 @@ pub trait Maintenance: Send + Sync {
 }
 
 /// The whole port.
-pub trait JobStore: Submissions + Deliveries + Documents + Operations + Replays + Maintenance {}
-impl<T: Submissions + Deliveries + Documents + Operations + Replays + Maintenance> JobStore for T {}
+pub trait JobStore: Submissions + Deliveries + Documents + Operations + Replays + Maintenance + Cells {}
+impl<T: Submissions + Deliveries + Documents + Operations + Replays + Maintenance + Cells> JobStore for T {}
 
 /// A job store shared by all parts of a process.
 pub type SharedJobStore = Arc<dyn JobStore>;

@@ -1,5 +1,6 @@
 //! What other processes change, heard over one connection for all of this process's waiters: a channel for each
-//! job that is watched, and one for each worker of this process, on which it is told that a job is no longer its.
+//! job and each cell that is watched, and one for each worker of this process, on which it is told that a job is no
+//! longer its.
 //!
 //! Whoever looks at a job that it watches looks after the subscription stands ([`Announcements::settled`]), so that
 //! no change falls between. After a break all waiters are told, because something may have been missed.
@@ -17,8 +18,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Shared, link::Confirm, scripts};
 use crate::{
-    domain::{ids::JobId, job::Status},
-    queue::watch::Watch,
+    domain::{clock::Timestamp, ids::JobId, job::Status},
+    queue::{Cell, watch::Watch},
     resilience::backoff::Backoff,
 };
 
@@ -111,6 +112,11 @@ impl Announcements {
         self.channels.hold(format!("{}worker:{worker}", self.prefix))
     }
 
+    /// Hears what is announced of a cell.
+    pub(super) fn cell(&self, name: &str) -> Subscription {
+        self.channels.hold(format!("{}cell:{name}", self.prefix))
+    }
+
     /// Resolves when the server has been told of all this process wants to hear of the job, or can't be told.
     pub(super) async fn settled(&self, id: JobId) {
         self.stands(&format!("{}job:{id}", self.prefix)).await;
@@ -119,6 +125,11 @@ impl Announcements {
     /// The same for a worker.
     pub(super) async fn worker_settled(&self, worker: &str) {
         self.stands(&format!("{}worker:{worker}", self.prefix)).await;
+    }
+
+    /// The same for a cell.
+    pub(super) async fn cell_settled(&self, name: &str) {
+        self.stands(&format!("{}cell:{name}", self.prefix)).await;
     }
 
     async fn stands(&self, channel: &str) {
@@ -245,6 +256,7 @@ impl Listener {
         let mut words = text.split(' ');
         let id = match channel.split_once(':') {
             Some(("job", id)) => Some(id),
+            Some(("cell", name)) => return self.hear_cell(name, &text),
             Some(_) => words.next(),
             None => None,
         };
@@ -255,6 +267,21 @@ impl Listener {
         }
         if let (Ok(id), Ok(status)) = (id.parse::<JobId>(), status.parse::<Status>()) {
             self.shared.watchers.changed(id, status);
+        }
+    }
+
+    fn hear_cell(&self, name: &str, text: &str) {
+        let mut words = text.splitn(4, ' ');
+        let (Some(version), Some(origin), Some(now), Some(value)) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return;
+        };
+        if origin == self.shared.origin {
+            return;
+        }
+        if let (Ok(version), Ok(now)) = (version.parse(), now.parse()) {
+            self.shared.cells.changed(name, Cell { version, value: value.to_owned(), now: Timestamp(now) });
         }
     }
 
@@ -272,6 +299,10 @@ impl Listener {
                 // One that is gone was final.
                 self.shared.watchers.changed(*id, status.parse().unwrap_or(Status::Cancelled));
             }
+        }
+        for name in self.shared.cells.watched() {
+            let Ok(cell) = self.shared.cell(&name).await else { return false };
+            self.shared.cells.found(&name, cell);
         }
         true
     }

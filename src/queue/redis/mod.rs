@@ -28,7 +28,7 @@ use self::{
     maintenance::Reaper,
     wake::Wake,
 };
-use super::watch::Watchers;
+use super::{cells::CellWatchers, watch::Watchers};
 use crate::domain::{
     clock::Clock,
     ids::JobId,
@@ -37,6 +37,7 @@ use crate::domain::{
 
 mod announcements;
 mod batch;
+mod cells;
 mod deliveries;
 mod documents;
 mod error;
@@ -110,6 +111,7 @@ struct Shared {
     /// This store among all that share the queue.
     origin: String,
     watchers: Watchers,
+    cells: CellWatchers,
 }
 
 impl Shared {
@@ -169,6 +171,7 @@ pub struct RedisJobStore {
     fetches: Fetches,
     next_delta: AtomicU64,
     announcements: Announcements,
+    heard_cells: cells::Heard,
     wake: Wake,
     reaper: Mutex<Reaper>,
     tracker: TaskTracker,
@@ -189,6 +192,7 @@ impl RedisJobStore {
             options,
             origin: Ulid::from_parts(0, rand::random()).to_string(),
             watchers: Watchers::default(),
+            cells: CellWatchers::default(),
         });
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         Self {
@@ -199,6 +203,7 @@ impl RedisJobStore {
             fetches: Fetches::default(),
             next_delta: AtomicU64::default(),
             announcements: Announcements::start(&tracker, &shared, stop.clone()),
+            heard_cells: cells::Heard::default(),
             wake: Wake::new(&tracker, &shared, &stop),
             reaper: Mutex::default(),
             stop,

@@ -27,6 +27,7 @@ scripts! {
     "#!lua flags=allow-oom\n":
         CANCEL = "cancel.lua";
         CAUSES = "causes.lua";
+        CELL = "cell.lua";
         COLLECTIONS = "collections.lua";
         COUNT_LETTERS = "count_letters.lua";
         DEAD_LETTER = "dead_letter.lua";
@@ -48,6 +49,7 @@ scripts! {
         REPLAY_LETTERS = "replay_letters.lua";
         STATS = "stats.lua";
         STATUSES = "statuses.lua";
+        SWAP_CELL = "swap_cell.lua";
         SWEPT = "swept.lua";
         TURNS = "turns.lua";
         UPKEEP = "upkeep.lua";

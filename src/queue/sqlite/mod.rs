@@ -20,9 +20,10 @@ use self::{
     step::{Effects, Step},
     writer::Writer,
 };
-use super::{Result, watch::Watchers};
+use super::{Result, cells::CellWatchers, watch::Watchers};
 use crate::domain::clock::Clock;
 
+mod cells;
 mod deliveries;
 mod documents;
 mod error;
@@ -80,6 +81,7 @@ struct Shared {
     options: SqliteOptions,
     clock: Arc<dyn Clock>,
     watchers: Watchers,
+    cells: CellWatchers,
     work: [Notify; 3],
 }
 
@@ -99,7 +101,13 @@ impl SqliteJobStore {
         let lock = prepare(path)?;
         let connection = schema::open_writer(path)?;
         let mut state = State::read(&connection)?;
-        let shared = Arc::new(Shared { options, clock, watchers: Watchers::default(), work: Default::default() });
+        let shared = Arc::new(Shared {
+            options,
+            clock,
+            watchers: Watchers::default(),
+            cells: CellWatchers::default(),
+            work: Default::default(),
+        });
         if shared.options.take_back_all {
             let transaction = connection.unchecked_transaction()?;
             let mut effects = Effects::default();

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_jobs.sql"),
     include_str!("migrations/0002_documents.sql"),
     include_str!("migrations/0003_replays.sql"),
+    include_str!("migrations/0004_cells.sql"),
 ];
 
 /// Statements kept prepared per connection: more than there are.

@@ -11,6 +11,8 @@ macro_rules! statements {
 
 statements! {
     ATTEMPT = "attempt";
+    CELL = "cell";
+    CELL_WRITE = "cell_write";
     CLAIMS_END = "claims_end";
     COLLECTIONS = "collections";
     CONTEXT_SAVE = "context_save";

@@ -11,26 +11,33 @@ use super::{
     sql,
     state::State,
 };
-use crate::domain::{
-    clock::Timestamp,
-    event::EventKind,
-    failure::Code,
-    ids::JobId,
-    job::{AttemptOutcome, DeadReason, JobError, Kind, Status},
+use crate::{
+    domain::{
+        clock::Timestamp,
+        event::EventKind,
+        failure::Code,
+        ids::JobId,
+        job::{AttemptOutcome, DeadReason, JobError, Kind, Status},
+    },
+    queue::Cell,
 };
 
 /// What is told after the commit.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     changed: Vec<(JobId, Status)>,
+    cells: Vec<(String, Cell)>,
     work: [bool; 3],
 }
 
 impl Effects {
-    /// Tells watchers of changed jobs and wakes who waits for work.
+    /// Tells watchers of changed jobs and cells and wakes who waits for work.
     pub(super) fn publish(self, shared: &Shared) {
         for (job, status) in self.changed {
             shared.watchers.changed(job, status);
+        }
+        for (name, cell) in self.cells {
+            shared.cells.changed(&name, cell);
         }
         for kind in Kind::ALL {
             if self.work[*kind as usize] {
@@ -83,6 +90,11 @@ impl Step<'_> {
         read: impl FnMut(&SqlRow<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<Vec<T>> {
         self.connection.prepare_cached(sql)?.query_map(params, read)?.collect()
+    }
+
+    /// After the commit: the cell changed.
+    pub(super) fn cell(&mut self, name: &str, cell: &Cell) {
+        self.effects.cells.push((name.to_owned(), cell.clone()));
     }
 
     /// After the commit: the job's status or log changed.

@@ -11,7 +11,7 @@ use ragq::{
         job::{Kind, Status},
     },
     queue::{
-        Deliveries as _, Fenced, Maintenance as _, SharedJobStore, Submissions as _,
+        Cells as _, Deliveries as _, Fenced, Maintenance as _, SharedJobStore, Submissions as _, Swap,
         redis::{
             RedisJobStore, RedisOptions,
             link::{Link, LinkOptions, Mode},
@@ -226,6 +226,21 @@ async fn waiters_are_told_what_they_missed_while_the_server_was_away() {
     fixture.server.restart().await;
     there.cancel(&"default".into(), id).await.unwrap();
     while watch.changed().await.status != Some(Status::Cancelled) {}
+}
+
+#[tokio::test]
+async fn what_another_process_puts_in_a_cell_is_heard_also_after_the_server_was_away() {
+    let mut fixture = RedisFixture::open(Limits::default()).await;
+    let (here, there) = (fixture.store(), another(&fixture));
+    let mut watch = here.watch_cell("c");
+    assert_eq!(here.cell("c").await.unwrap().version, 0, "whoever looks after that misses nothing");
+    let Swap::Applied(told) = there.swap_cell("c", 0, "some words", true).await.unwrap() else { panic!("refused") };
+    watch.changed().await.unwrap();
+    assert_eq!(*watch.borrow_and_update(), told);
+    assert!(matches!(there.swap_cell("c", 1, "quiet", false).await.unwrap(), Swap::Applied(_)));
+    fixture.server.restart().await;
+    watch.changed().await.unwrap();
+    assert_eq!(watch.borrow().version, 2, "found when the connection stood again");
 }
 
 #[tokio::test]

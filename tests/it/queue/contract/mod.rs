@@ -18,6 +18,7 @@ use ragq::{
 };
 use serde_json::json;
 
+pub mod cells;
 pub mod deliveries;
 pub mod documents;
 pub mod events;
@@ -124,6 +125,11 @@ macro_rules! every_case {
             replays: a_replay_tells_how_far_it_is_and_was_when_it_was_cancelled;
             replays: a_full_queue_takes_replays_and_what_they_put_back;
             replays: a_dead_replay_is_not_part_of_another;
+            cells: a_cell_nobody_wrote_is_empty_and_has_version_zero;
+            cells: a_swap_replaces_exactly_the_version_it_names;
+            cells: of_swaps_at_once_one_is_applied;
+            cells: who_watches_is_told_of_announced_changes_alone;
+            cells: a_cell_is_still_there_after_a_restart;
             documents: an_ingested_document_is_seen;
             documents: the_newest_version_wins_whatever_the_order;
             documents: unchanged_content_only_raises_the_version;
