@@ -14,14 +14,14 @@ use crate::{
         job::Kind,
     },
     extract::Extractor,
+    gate::{BreakerView, Gates},
     index::PassageIndex,
     model::{
         AnswerModel, Embedder,
         extractive::ExtractiveModel,
-        observed::{Observation, Observed},
         openai::{OpenAiEmbedder, OpenAiModel, SetupError},
     },
-    queue::{SharedJobStore, StoreError, redis::link::LinkError},
+    queue::{Cells, SharedJobStore, StoreError, redis::link::LinkError},
     rag::{ask::Ask, ingest::Ingest, retrieve::Retriever},
     replay::Replayer,
     resilience::decision::RetryPolicy,
@@ -115,7 +115,7 @@ pub struct App {
     settings: Settings,
     clock: Arc<dyn Clock>,
     keys: api::ApiKeys,
-    health: Arc<Health>,
+    gates: Arc<Gates>,
     program: PathBuf,
     role: Role,
     queue_setup: String,
@@ -131,22 +131,9 @@ struct Open {
     _folder: Option<Folder>,
 }
 
-/// What `/health/ready` knows of the parts outside the job store.
-struct Health {
-    answers: Observation,
-    embeddings: Observation,
-}
-
-impl api::HealthSource for Health {
-    fn degraded(&self) -> Vec<api::Degraded> {
-        let parts = [("provider", &self.answers), ("embedding", &self.embeddings)];
-        parts
-            .into_iter()
-            .filter_map(|(component, observation)| {
-                let trouble = observation.trouble()?;
-                Some(api::Degraded { component: component.into(), code: trouble.code, message: trouble.message })
-            })
-            .collect()
+impl api::HealthSource for Gates {
+    fn breakers(&self) -> Vec<BreakerView> {
+        Self::breakers(self)
     }
 }
 
@@ -159,17 +146,19 @@ impl App {
         let folder = stores::folder(&settings)?;
         let (store, queue_setup, warnings) = stores::store(&settings, &clock).await?;
         let (index, index_setup) = stores::index(&settings)?;
-        let health = Arc::new(Health { answers: Observation::default(), embeddings: Observation::default() });
-        let (model, embedder) = models(&settings, &health)?;
+        let port = store.port();
+        let cells: Arc<dyn Cells> = port.clone();
+        let gates = Arc::new(Gates::open(&settings, &cells));
+        let (model, embedder) = models(&settings, &gates)?;
         Ok(Self {
-            store: store.port(),
+            store: port,
             index: index.port(),
             model,
             embedder,
             settings,
             clock,
             keys,
-            health,
+            gates,
             program,
             role,
             queue_setup,
@@ -192,7 +181,7 @@ impl App {
     /// What is configured, as shown at start and on the landing page.
     pub fn setup(&self) -> api::Setup {
         let model = match &self.settings.model.base_url {
-            _ if !has_provider(&self.settings) => {
+            _ if !self.settings.model.has_provider() => {
                 "extractive (no provider configured: quotes the best sentences)".to_owned()
             }
             Some(url) => format!("{} at {url}", self.model.name()),
@@ -244,7 +233,7 @@ impl App {
             admin_token: self.settings.api.admin_token.as_ref().map(|token| api::Token::new(token.expose())),
             leaving,
             drain,
-            health: self.health.clone(),
+            health: self.gates.clone(),
             setup: self.setup(),
         })
     }
@@ -271,7 +260,8 @@ impl App {
             settings.embedding.batch,
         );
         let processor = Arc::new(Processor::new(ask, ingest));
-        Worker::new(self.store.clone(), processor, worker_settings(settings), upkeep)
+        let gates = Kind::ALL.iter().map(|kind| (*kind, self.gates.of(*kind))).collect();
+        Worker::new(self.store.clone(), processor, worker_settings(settings), upkeep).behind(gates)
     }
 
     /// The worker for replays, which runs beside the API: they go on while there are no other workers.
@@ -287,28 +277,21 @@ impl App {
     /// Closes the stores; nothing may use them any more.
     pub async fn close(self) {
         let Open { store, index, _folder } = self.open;
+        self.gates.close().await;
         drop((self.store, self.index));
         store.close().await;
         index.close().await;
     }
 }
 
-/// Whether answers come from a provider.
-fn has_provider(settings: &Settings) -> bool {
-    settings.model.api_key.is_some() || settings.model.base_url.is_some()
-}
-
 type Models = (Arc<dyn AnswerModel>, Option<Arc<dyn Embedder>>);
 
-fn models(settings: &Settings, health: &Health) -> Result<Models, SetupError> {
-    if !has_provider(settings) {
-        return Ok((Arc::new(ExtractiveModel), None));
-    }
-    let model = Observed::new(OpenAiModel::new(&settings.model)?, health.answers.clone());
+fn models(settings: &Settings, gates: &Gates) -> Result<Models, SetupError> {
+    let Some(gate) = gates.chat() else { return Ok((Arc::new(ExtractiveModel), None)) };
+    let model = OpenAiModel::new(&settings.model, gate.clone())?;
     let mut embedder: Option<Arc<dyn Embedder>> = None;
-    if settings.embedding.model.is_some() {
-        let provider = OpenAiEmbedder::new(&settings.model, &settings.embedding)?;
-        embedder = Some(Arc::new(Observed::new(provider, health.embeddings.clone())));
+    if let Some(gate) = gates.embeddings() {
+        embedder = Some(Arc::new(OpenAiEmbedder::new(&settings.model, &settings.embedding, gate.clone())?));
     }
     Ok((Arc::new(model), embedder))
 }

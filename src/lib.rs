@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod extract;
+pub mod gate;
 pub mod index;
 pub mod lifecycle;
 pub mod model;

@@ -24,6 +24,7 @@ use crate::{
         ids::JobId,
         job::{DeadLetter, DeadReason, Kind, Status},
     },
+    gate::BreakerView,
     queue::{DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Page, Replay, WorkerView},
 };
 
@@ -46,9 +47,8 @@ pub struct QueueView {
     pub paused: Vec<Kind>,
     /// The workers heard of within their lease.
     pub workers: Vec<WorkerView>,
-    /// The circuit breakers.
-    #[schema(value_type = Vec<Object>)]
-    pub breakers: Vec<Value>,
+    /// The circuit breakers before the providers.
+    pub breakers: Vec<BreakerView>,
 }
 
 /// Read the queue in figures
@@ -68,7 +68,7 @@ pub async fn queue(State(state): State<ApiState>, _: Admin, Params(params): Para
         oldest_queued_age_ms: figures.oldest_queued_age_ms,
         paused: figures.paused,
         workers: figures.workers,
-        breakers: Vec::new(),
+        breakers: state.health.breakers(),
     }))
 }
 

@@ -14,7 +14,11 @@ use super::{
     problem::{Problem, ProblemCode, Result},
     state::ApiState,
 };
-use crate::{domain::failure::Code, queue::StoreError};
+use crate::{
+    domain::failure::Code,
+    gate::{BreakerView, Operation},
+    queue::StoreError,
+};
 
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 const INDEX_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -31,10 +35,24 @@ pub struct Degraded {
     pub message: String,
 }
 
-/// Knows what is degraded at present, without asking anybody: it is called by every probe.
+/// Knows how the providers do at present, without asking anybody: it is called by every probe.
 pub trait HealthSource: Send + Sync {
-    /// All that is degraded.
-    fn degraded(&self) -> Vec<Degraded>;
+    /// The breakers before them.
+    fn breakers(&self) -> Vec<BreakerView>;
+}
+
+/// What a breaker that is not closed says of its provider.
+fn provider_degraded(breaker: BreakerView) -> Option<Degraded> {
+    let component = match breaker.operation {
+        Operation::Chat => "provider",
+        Operation::Embeddings => "embedding",
+    };
+    let message = breaker.message.unwrap_or_default();
+    Some(Degraded {
+        component: component.into(),
+        code: breaker.code?,
+        message: format!("{}: {message}", breaker.provider),
+    })
 }
 
 /// For a process in which nothing watches the parts.
@@ -42,7 +60,7 @@ pub trait HealthSource: Send + Sync {
 pub struct NothingWatched;
 
 impl HealthSource for NothingWatched {
-    fn degraded(&self) -> Vec<Degraded> {
+    fn breakers(&self) -> Vec<BreakerView> {
         Vec::new()
     }
 }
@@ -101,10 +119,8 @@ pub async fn ready(State(state): State<ApiState>) -> Result<Json<Ready>> {
             return Err(Problem::new(ProblemCode::StoreUnavailable, "the job store does not answer in time"));
         }
     }
-    let mut degraded = state.health.degraded();
-    if !degraded.iter().any(|part| part.component == "index") {
-        degraded.extend(index_degraded(&state).await);
-    }
+    let mut degraded: Vec<_> = state.health.breakers().into_iter().filter_map(provider_degraded).collect();
+    degraded.extend(index_degraded(&state).await);
     let status = if degraded.is_empty() { "ready" } else { "degraded" };
     Ok(Json(Ready { status, degraded }))
 }

@@ -61,6 +61,8 @@ sections! {
         model: Model,
         /// The model that embeds.
         embedding: Embedding,
+        /// The circuit breaker before each of them.
+        breaker: Breaker,
         /// The commands that talk to a running ragq.
         client: Client,
         /// Logs.
@@ -302,6 +304,9 @@ section! {
         /// Key of that API; none: no Authorization header.
         #[schemars(length(min = 1))]
         api_key: Option<Secret> = None,
+        /// What the provider is called in figures, metrics and the admin view.
+        #[schemars(length(min = 1, max = 64))]
+        provider: String = "openai".into(),
         /// Name of the model.
         #[schemars(length(min = 1))]
         name: String = "gpt-4o-mini".into(),
@@ -338,6 +343,38 @@ section! {
         /// Longest call, in milliseconds.
         #[schemars(range(min = 1, max = 86_400_000))]
         timeout_ms: u64 = 30_000,
+    }
+}
+
+impl Model {
+    /// Whether answers come from a provider.
+    pub const fn has_provider(&self) -> bool {
+        self.api_key.is_some() || self.base_url.is_some()
+    }
+}
+
+section! {
+    /// The circuit breaker before each of them: when a provider is left alone, and how it is tried again. All processes
+    /// on one job store share it, and should agree on these.
+    Breaker {
+        /// Failures in a row after which a provider is left alone.
+        #[schemars(range(min = 1, max = 1_000))]
+        failures: u32 = 5,
+        /// Percent of failed calls within the window after which it is left alone.
+        #[schemars(range(min = 1, max = 100))]
+        failure_percent: u32 = 50,
+        /// Calls within the window from which on their share of failures counts.
+        #[schemars(range(min = 1, max = 100_000))]
+        min_calls: u32 = 20,
+        /// How far back calls count, in seconds.
+        #[schemars(range(min = 1, max = 600))]
+        window_s: u64 = 30,
+        /// First pause before a provider is tried again, in milliseconds; doubles from there.
+        #[schemars(range(min = 10, max = 3_600_000))]
+        pause_ms: u64 = 1_000,
+        /// Longest of these pauses, in milliseconds.
+        #[schemars(range(min = 10, max = 3_600_000))]
+        longest_pause_ms: u64 = 30_000,
     }
 }
 

@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use tokio::time::Instant;
 
 use crate::domain::{
     answer::{Passage, Usage},
@@ -11,7 +12,6 @@ use crate::domain::{
 };
 
 pub mod extractive;
-pub mod observed;
 pub mod openai;
 
 /// Who says a message of a prompt.
@@ -43,6 +43,8 @@ pub struct AnswerRequest {
     pub passages: Vec<Passage>,
     /// The grounded prompt, for models that take one.
     pub messages: Vec<Message>,
+    /// When the job is given up, if it has a deadline.
+    pub deadline: Option<Instant>,
 }
 
 /// A piece of an answer as it is made.

@@ -53,6 +53,7 @@ impl Ask {
 
     /// Works on one delivery of a `chat` job up to what it is to be finished with.
     pub async fn run(&self, delivery: &Delivery) -> Result<Finish, Halt> {
+        let deadline = delivery.remaining.map(|remaining| Instant::now() + remaining);
         let payload = ChatPayload::decode(&delivery.payload)?;
         let turns = self.turns(delivery).await?;
         let context = self.context(delivery, &payload, &turns).await?;
@@ -60,8 +61,8 @@ impl Ask {
             no_passage(&context)
         } else {
             let messages = prompt::build(&payload.query, &turns, &context.passages);
-            let request =
-                AnswerRequest { question: payload.query.clone(), passages: context.passages.clone(), messages };
+            let (question, passages) = (payload.query.clone(), context.passages.clone());
+            let request = AnswerRequest { question, passages, messages, deadline };
             let stream = self.model.answer(request).await?;
             self.write_down(&delivery.lease, stream, &context).await?
         };

@@ -24,6 +24,7 @@ use crate::{
         ids::WorkerId,
         job::{Delivery, Kind},
     },
+    gate::{KindGate, Pass},
     queue::SharedJobStore,
 };
 
@@ -31,7 +32,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Handed {
     pub(super) delivery: Arc<Delivery>,
-    pub(super) slot: Option<OwnedSemaphorePermit>,
+    pub(super) slot: Option<Slot>,
+}
+
+/// What a delivery takes up until it is settled: its place, and the pass it was fetched with.
+#[derive(Debug)]
+pub(super) struct Slot {
+    _permit: OwnedSemaphorePermit,
+    _pass: Pass,
 }
 
 /// Nothing goes wrong in here: the driver deals with the store's failures itself.
@@ -88,11 +96,12 @@ impl BackendConfig for StoreBackend {
     }
 }
 
-/// Fetches jobs of one kind for free slots until told to drain.
+/// Fetches jobs of one kind for free slots, as far as their gate lets them through, until told to drain.
 pub(super) async fn drive(
     store: SharedJobStore,
     worker: WorkerId,
     kind: Kind,
+    gate: KindGate,
     slots: Arc<Semaphore>,
     handed: mpsc::Sender<Handed>,
     drain: CancellationToken,
@@ -109,27 +118,36 @@ pub(super) async fn drive(
         let mut permits = vec![first];
         // Another permit may go between the look and the taking only in this task: never fewer than seen.
         permits.extend(std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()).take(free));
+        let passes = tokio::select! {
+            biased;
+            () = drain.cancelled() => return,
+            passes = gate.passes(permits.len()) => passes,
+        };
+        let mut taken: Vec<_> =
+            permits.into_iter().zip(passes).map(|(permit, pass)| Slot { _permit: permit, _pass: pass }).collect();
         // Not raced against the drain: a fetch once sent may hand over jobs.
-        match store.fetch(&worker, kind, permits.len()).await {
+        match store.fetch(&worker, kind, taken.len()).await {
             Ok(deliveries) => {
                 failures = 0;
                 let idle = deliveries.is_empty();
                 for delivery in deliveries {
-                    let handed_over = Handed { delivery: Arc::new(delivery), slot: permits.pop() };
+                    let handed_over = Handed { delivery: Arc::new(delivery), slot: taken.pop() };
                     if handed.send(handed_over).await.is_err() {
                         return;
                     }
                 }
-                drop(permits);
+                drop(taken);
                 if idle {
                     tokio::select! {
                         () = drain.cancelled() => return,
                         () = store.wait_for_work(kind) => {}
+                        // Whoever had been woken may have gone while the provider was left alone.
+                        () = gate.reopened() => {}
                     }
                 }
             }
             Err(error) => {
-                drop(permits);
+                drop(taken);
                 failures += 1;
                 tracing::warn!(%kind, error = &error as &dyn Error, "fetching jobs failed");
                 tokio::select! {

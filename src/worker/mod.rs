@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     domain::{ids::WorkerId, job::Kind},
+    gate::KindGate,
     queue::{SharedJobStore, WorkerInfo},
     resilience::{backoff::Backoff, decision::RetryPolicy},
 };
@@ -72,6 +73,7 @@ pub struct Worker {
     settings: WorkerSettings,
     info: WorkerInfo,
     upkeep: Arc<Notify>,
+    gates: HashMap<Kind, KindGate>,
 }
 
 /// Waits between tries to reach a job store that does not answer.
@@ -90,7 +92,14 @@ impl Worker {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             slots: settings.kinds.iter().map(|(kind, settings)| (*kind, settings.slots)).collect(),
         };
-        Self { store, handler, settings, info, upkeep }
+        Self { store, handler, settings, info, upkeep, gates: HashMap::new() }
+    }
+
+    /// The same, fetching jobs only as far as the gates of their kinds let them through.
+    #[must_use]
+    pub fn behind(mut self, gates: HashMap<Kind, KindGate>) -> Self {
+        self.gates = gates;
+        self
     }
 
     /// Works until told to stop; then finishes what runs, or hands it back when told so. Returns once every
@@ -108,6 +117,7 @@ impl Worker {
                 handler: self.handler.clone(),
                 worker: self.info.id.clone(),
                 kind: *kind,
+                gate: self.gates.get(kind).cloned().unwrap_or_default(),
                 settings: *settings,
                 policy: self.settings.policy,
                 stop: stop.clone(),

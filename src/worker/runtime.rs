@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     domain::{ids::WorkerId, job::Kind},
+    gate::KindGate,
     queue::{Finish, SharedJobStore},
     resilience::decision::RetryPolicy,
 };
@@ -31,6 +32,7 @@ pub(super) struct KindWorker {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) worker: WorkerId,
     pub(super) kind: Kind,
+    pub(super) gate: KindGate,
     pub(super) settings: KindSettings,
     pub(super) policy: RetryPolicy,
     pub(super) stop: Stop,
@@ -66,6 +68,7 @@ pub(super) fn run(worker: KindWorker) -> BoxFuture<'static, Result<(), WorkerErr
         worker.store,
         worker.worker.clone(),
         worker.kind,
+        worker.gate,
         slots,
         sender,
         worker.stop.drain.clone(),

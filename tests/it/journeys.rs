@@ -1,6 +1,12 @@
 //! Whole journeys of a job through the real parts: real stores, real HTTP, the scripted provider.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ragq::config::{Secret, Settings};
 use reqwest::{Method, StatusCode};
@@ -116,6 +122,55 @@ async fn a_wrong_key_costs_no_attempt_and_shows_as_degraded_until_it_is_mended()
     let events = app.events(&job).await;
     assert!(names(&events).contains(&"deferred"), "{events:?}");
     assert_ne!(app.get("/health/ready").await["status"], "degraded");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn while_a_provider_is_away_jobs_wait_in_the_queue_and_all_are_answered_when_it_is_back() {
+    const JOBS: usize = 40;
+    const SLOTS: u32 = 4;
+    let provider = ScriptedProvider::start(vec![Reply::default_forever(Reply::text("On Tuesdays [1]."))]).await;
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = away.clone();
+    provider.choose(move |_| is_away.load(Ordering::SeqCst).then(|| Reply::status(500)));
+    let app = TestApp::start_with(|settings| {
+        provider_at(&provider)(settings);
+        settings.worker.chat_slots = SLOTS;
+        settings.breaker.pause_ms = 50;
+        settings.breaker.longest_pause_ms = 100;
+    })
+    .await;
+    app.put("release", "Release notes", NOTES).await;
+    let mut jobs = Vec::new();
+    for _ in 0..JOBS {
+        jobs.push(app.submit("/chat", json!({ "query": "When do releases leave the yard?" })).await);
+    }
+    provider.until("the failures that trip the breaker and some probes", |counts| counts.calls >= 10).await;
+    let figures = app.get("/admin/queue").await;
+    let breaker = &figures["breakers"][0];
+    assert_ne!(breaker["state"], "closed", "{breaker}");
+    assert_eq!((&breaker["provider"], &breaker["code"]), (&json!("openai"), &json!("provider_error")));
+    let ready = app.get("/health/ready").await;
+    assert_eq!(ready["degraded"][0]["component"], "provider", "{ready}");
+    away.store(false, Ordering::SeqCst);
+    let failed_calls = provider.calls().len();
+    let (mut attempts_used, mut probes) = (0, 0);
+    for job in &jobs {
+        let view = app.wait_for(job).await;
+        assert_eq!(view["status"], "completed", "{view}");
+        attempts_used += view["attempt"].as_u64().unwrap() - 1;
+        let deferred = app.events(job).await.into_iter().filter(|(name, _)| name == "deferred");
+        probes += deferred.filter(|(_, data)| data["message"].as_str().unwrap().contains("tried again")).count() as u64;
+    }
+    // A call may have failed between the turn of the switch and the look at the count.
+    let seen = attempts_used + probes;
+    assert!(
+        seen <= failed_calls as u64 + 1 && seen + 1 >= failed_calls as u64,
+        "{attempts_used} + {probes} of {failed_calls}"
+    );
+    assert!(attempts_used <= u64::from(SLOTS) + 5, "{attempts_used} attempts were burnt");
+    assert_eq!(app.get("/admin/queue").await["breakers"][0]["state"], "closed");
+    assert_eq!(app.get("/health/ready").await["status"], "ready");
     app.finish().await;
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod deploy;
 mod extract;
 mod faults;
+mod gate;
 mod index;
 mod journeys;
 mod model;

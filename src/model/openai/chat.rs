@@ -20,7 +20,6 @@ use async_openai::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use tokio::time::Instant;
 use tower::ServiceExt;
@@ -30,11 +29,12 @@ use super::{
     dialect::{Dialect, Sent},
     endpoint::Endpoint,
     reading::{self, Limits},
-    stack::{self, Stack, without_echo},
+    stack::{self, Call, Clean, Stack, without_echo},
 };
 use crate::{
     config::settings,
     domain::failure::{Code, Failure},
+    gate::Gate,
     model::{AnswerModel, AnswerRequest, AnswerStream, Message, Role},
 };
 
@@ -53,14 +53,14 @@ pub struct OpenAiModel {
 }
 
 impl OpenAiModel {
-    /// A model as the settings say; nothing is sent yet.
-    pub fn new(settings: &settings::Model) -> Result<Self, SetupError> {
+    /// A model as the settings say, behind its gate; nothing is sent yet.
+    pub fn new(settings: &settings::Model, gate: Arc<Gate>) -> Result<Self, SetupError> {
         let endpoint = Endpoint::new(settings)?;
         let http = stack::client(Duration::from_millis(settings.connect_timeout_ms))?;
         let first_token = Duration::from_millis(settings.first_token_timeout_ms);
         let call = Duration::from_millis(settings.call_timeout_ms);
         Ok(Self {
-            stack: stack::stack(http.clone(), first_token.min(call), endpoint.secret()),
+            stack: stack::stack(gate, first_token.min(call), stack::transport(http.clone(), endpoint.secret())),
             http,
             dialect: Dialect::new(endpoint.is_official()),
             endpoint,
@@ -140,17 +140,15 @@ impl AnswerModel for OpenAiModel {
             max_completion_tokens: self.dialect.max_completion_tokens(),
         };
         let limits = Limits { began: Instant::now(), first_token: self.first_token, idle: self.idle, call: self.call };
-        let AnswerRequest { question, passages, messages } = request;
+        let AnswerRequest { question, passages, messages, deadline } = request;
         // The prompt holds them both, and the answer may be long in coming.
         drop((question, passages));
         let factory = self.request(self.body(&messages, sent)?);
         let prompt: Arc<[Message]> = messages.into();
-        let clean = move |failure| without_echo(failure, prompt.iter().map(|message| message.content.as_str()));
-        let reply = self.stack.clone().oneshot(factory).await;
-        let answer = reply.and_then(|reply| reading::answer(reply, limits, &self.name, self.endpoint.secret()));
-        match answer {
-            Ok(parts) => Ok(parts.map(move |part| part.map_err(&clean)).boxed()),
-            Err(failure) => Err(clean(self.dialect.learn(failure, sent))),
-        }
+        let clean: Clean =
+            Arc::new(move |failure| without_echo(failure, prompt.iter().map(|message| message.content.as_str())));
+        let reply = self.stack.clone().oneshot(Call { factory, deadline, clean: clean.clone() }).await;
+        let answer = reply.and_then(|reply| reading::answer(reply, limits, &self.name, self.endpoint.secret(), clean));
+        answer.map_err(|failure| self.dialect.learn(failure, sent))
     }
 }

@@ -1,6 +1,9 @@
 //! `OpenAiEmbedder`: texts to vectors, by async-openai's client over our stack.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_openai::{
     Client,
@@ -10,7 +13,6 @@ use async_trait::async_trait;
 use reqwest::Response;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
-use tokio::time::timeout;
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
 use super::{
@@ -18,22 +20,22 @@ use super::{
     endpoint::Endpoint,
     error_body::ErrorBody,
     reading::media_type,
-    stack::{self, Stack, garbled, of_client, of_error_body, of_transport, place, without_echo},
+    stack::{
+        self, Call, Clean, Stack, Transport, garbled, of_client, of_error_body, of_transport, place, ticket_of,
+        without_echo,
+    },
 };
-use crate::{
-    config::settings,
-    domain::failure::{Code, Failure},
-    model::Embedder,
-};
+use crate::{config::settings, domain::failure::Failure, gate::Gate, model::Embedder};
 
 /// The largest reply that is read: far above what 2,048 texts of 3,072 dimensions take.
 const MAX_REPLY: usize = 256 * 1024 * 1024;
 
 /// Embeds by an OpenAI-compatible provider.
 pub struct OpenAiEmbedder {
-    client: Client<Endpoint>,
+    http: reqwest::Client,
+    endpoint: Endpoint,
+    stack: Stack,
     model: String,
-    call: Duration,
 }
 
 /// Read leniently: compatible servers leave out usage, object and index.
@@ -49,25 +51,24 @@ struct Item {
 }
 
 impl OpenAiEmbedder {
-    /// An embedder as the settings say; nothing is sent yet.
-    pub fn new(model: &settings::Model, embedding: &settings::Embedding) -> Result<Self, SetupError> {
+    /// An embedder as the settings say, behind its gate; nothing is sent yet.
+    pub fn new(model: &settings::Model, embedding: &settings::Embedding, gate: Arc<Gate>) -> Result<Self, SetupError> {
         let name = embedding.model.as_deref().map(str::trim).filter(|name| !name.is_empty());
         let name = name.ok_or(SetupError::EmbeddingModel)?.to_owned();
         let endpoint = Endpoint::new(model)?;
         let http = stack::client(Duration::from_millis(model.connect_timeout_ms))?;
         let call = Duration::from_millis(embedding.timeout_ms);
-        let stack = stack::stack(http.clone(), call, endpoint.secret());
-        let stack = readable_only(stack, endpoint.secret());
-        Ok(Self { client: Client::build(http, endpoint).with_http_service(stack), model: name, call })
+        let transport = readable_only(stack::transport(http.clone(), endpoint.secret()), endpoint.secret());
+        Ok(Self { stack: stack::stack(gate, call, transport), http, endpoint, model: name })
     }
 }
 
-/// `stack`, letting through only what async-openai can read: it writes what it can't to the log, and
+/// `transport`, letting through only what async-openai can read, whole: it writes what it can't to the log, and
 /// reads without a bound.
-fn readable_only(stack: Stack, key: &str) -> Stack {
+fn readable_only(transport: Transport, key: &str) -> Transport {
     let key = key.to_owned();
     BoxCloneSyncService::new(
-        ServiceBuilder::new().and_then(move |response| readable(response, key.clone())).service(stack),
+        ServiceBuilder::new().and_then(move |response| readable(response, key.clone())).service(transport),
     )
 }
 
@@ -120,13 +121,29 @@ impl Embedder for OpenAiEmbedder {
             user: None,
             dimensions: None,
         };
-        let embeddings = self.client.embeddings();
-        let call = embeddings.create_byot::<_, Reply>(request);
-        let reply = timeout(self.call, call).await.map_err(|_| {
-            Failure::new(Code::ProviderTimeout, format!("the provider did not embed within {:?}", self.call))
-        })?;
-        let reply = reply.map_err(|error| without_echo(of_client(error), texts.iter().map(String::as_str)))?;
-        in_order(reply.data, texts.len())
+        let sent: Arc<[String]> = texts.into();
+        let clean: Clean = Arc::new(move |failure| without_echo(failure, sent.iter().map(String::as_str)));
+        let ticket = Arc::new(Mutex::new(None));
+        let (to_clean, brought) = (clean.clone(), ticket.clone());
+        let service = ServiceBuilder::new()
+            .map_request(move |factory| Call { factory, deadline: None, clean: to_clean.clone() })
+            .map_response(move |mut response: Response| {
+                *brought.lock().unwrap_or_else(PoisonError::into_inner) = ticket_of(&mut response);
+                response
+            })
+            .service(self.stack.clone());
+        let client = Client::build(self.http.clone(), self.endpoint.clone()).with_http_service(service);
+        let reply = client.embeddings().create_byot::<_, Reply>(request).await.map_err(of_client);
+        let vectors = reply.and_then(|reply| in_order(reply.data, texts.len()));
+        let ticket = ticket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (vectors, ticket) {
+            (Ok(vectors), Some(ticket)) => {
+                ticket.succeeded();
+                Ok(vectors)
+            }
+            (Err(failure), Some(ticket)) => Err(ticket.failed(clean(failure))),
+            (vectors, None) => vectors,
+        }
     }
 }
 
@@ -152,6 +169,7 @@ fn in_order(items: Vec<Item>, texts: usize) -> Result<Vec<Vec<f32>>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::failure::Code;
 
     fn item(index: Option<usize>, embedding: &[f32]) -> Item {
         Item { index, embedding: embedding.to_vec() }

@@ -20,13 +20,14 @@ use super::{
     classify::{self, Finish},
     error_body::{ErrorBody, looks_html},
     frames::{Frame, Frames, MAX_FRAME, TooLarge},
-    stack::{garbled, of_error_body, of_transport, place},
+    stack::{Clean, garbled, of_error_body, of_transport, place, ticket_of},
 };
 use crate::{
     domain::{
         answer::Usage,
         failure::{Code, Failure},
     },
+    gate::Ticket,
     model::{AnswerPart, AnswerStream},
 };
 
@@ -50,16 +51,22 @@ pub(super) struct Limits {
     pub(super) call: Duration,
 }
 
-/// The answer that a successful reply brings. `model` is the name to report if the provider gives none.
-pub(super) fn answer(response: Response, limits: Limits, model: &str, key: &str) -> Result<AnswerStream, Failure> {
-    let streamed = match media_type(&response).as_deref() {
-        // Some servers name no type, and stream all the same.
-        None | Some("text/event-stream") => true,
-        Some("application/json") => false,
-        Some("text/html" | "application/xhtml+xml") => return Err(garbled("it was a page, not an answer")),
-        Some(_) => return Err(garbled("its content type is none of an answer")),
+/// The answer that a successful reply brings. `model` is the name to report if the provider gives none. How it ends is
+/// reported through the ticket that the reply brought along.
+pub(super) fn answer(
+    mut response: Response,
+    limits: Limits,
+    model: &str,
+    key: &str,
+    clean: Clean,
+) -> Result<AnswerStream, Failure> {
+    let account = Account { ticket: ticket_of(&mut response), clean };
+    let streamed = match is_streamed(&response) {
+        Ok(streamed) => streamed,
+        Err(failure) => return Err(account.failed(failure)),
     };
     let reading = Reading {
+        account,
         done: false,
         response: Some(response),
         streamed,
@@ -78,8 +85,51 @@ pub(super) fn answer(response: Response, limits: Limits, model: &str, key: &str)
         model: model.to_owned(),
         usage: Usage::default(),
     };
-    Ok(stream::try_unfold(reading, |mut reading| async move { Ok(reading.next().await?.map(|part| (part, reading))) })
-        .boxed())
+    Ok(stream::try_unfold(reading, |mut reading| async move {
+        match reading.next().await {
+            Ok(part) => Ok(part.map(|part| (part, reading))),
+            Err(failure) => Err(reading.account.failed(failure)),
+        }
+    })
+    .boxed())
+}
+
+fn is_streamed(response: &Response) -> Result<bool, Failure> {
+    match media_type(response).as_deref() {
+        // Some servers name no type, and stream all the same.
+        None | Some("text/event-stream") => Ok(true),
+        Some("application/json") => Ok(false),
+        Some("text/html" | "application/xhtml+xml") => Err(garbled("it was a page, not an answer")),
+        Some(_) => Err(garbled("its content type is none of an answer")),
+    }
+}
+
+/// Who is told how the call goes.
+struct Account {
+    ticket: Option<Ticket>,
+    clean: Clean,
+}
+
+impl Account {
+    fn spoke(&mut self) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.spoke();
+        }
+    }
+
+    fn succeeded(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.succeeded();
+        }
+    }
+
+    fn failed(mut self, failure: Failure) -> Failure {
+        let failure = (self.clean)(failure);
+        match self.ticket.take() {
+            Some(ticket) => ticket.failed(failure),
+            None => failure,
+        }
+    }
 }
 
 /// The type of a reply's body in lower case, without parameters.
@@ -90,6 +140,7 @@ pub(super) fn media_type(response: &Response) -> Option<String> {
 }
 
 struct Reading {
+    account: Account,
     done: bool,
     /// Gone once it is read.
     response: Option<Response>,
@@ -289,7 +340,10 @@ impl Reading {
         let refusal = delta.refusal.is_some_and(|refusal| !refusal.is_empty());
         let reasoning = delta.reasoning_content.as_ref().is_some_and(|value| !text_of(value).is_empty());
         self.refusal |= refusal;
-        self.spoke |= refusal || reasoning || !text.is_empty();
+        if !self.spoke && (refusal || reasoning || !text.is_empty()) {
+            self.spoke = true;
+            self.account.spoke();
+        }
         if text.is_empty() {
             return Ok(None);
         }
@@ -334,6 +388,7 @@ impl Reading {
             Finish::Whole | Finish::Truncated => {}
         }
         if self.said_a_word() {
+            self.account.succeeded();
             return Ok(AnswerPart::Done {
                 model: std::mem::take(&mut self.model),
                 usage: self.usage,

@@ -2,17 +2,23 @@
 //!
 //! From the outside in:
 //!
-//! 1. *(rate admission, then concurrency, then the circuit breaker go here: outside the timeout, so that
-//!    waiting for a turn is not held against the provider)*
-//! 2. the timeout until the reply has begun: until its headers, or until the whole body if it is an error;
-//! 3. the judge: a reply that is no success becomes a [`Failure`], so that everything outside it, and
+//! 1. the job's deadline, which ends everything below it;
+//! 2. the circuit breaker: the [`Gate`] gives the call a [`Ticket`] or refuses it. It stands outside the timeouts, so
+//!    that what is refused is not held against the provider;
+//! 3. the account: what goes wrong below is reported through the ticket; a reply takes it along, for whoever reads the
+//!    reply to report how it ended. A call that is dropped drops its ticket;
+//! 4. the timeout until the reply has begun: until its headers, or until the whole body if it is an error;
+//! 5. the judge: a reply that is no success becomes a [`Failure`], so that everything outside it, and
 //!    async-openai itself, which logs the bodies of errors, sees a code and never a body;
-//! 4. the transport: one request, with a timeout for connecting, no redirects, and no retry anywhere. The
+//! 6. the transport: one request, with a timeout for connecting, no redirects, and no retry anywhere. The
 //!    job retries, nobody else.
 //!
 //! What can go wrong after the reply has begun is `reading`'s.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_openai::{
     error::OpenAIError,
@@ -20,7 +26,11 @@ use async_openai::{
 };
 use http::HeaderMap;
 use reqwest::Response;
-use tower::{BoxError, ServiceBuilder, timeout::TimeoutLayer, timeout::error::Elapsed, util::BoxCloneSyncService};
+use tokio::time::{Instant, timeout_at};
+use tower::{
+    BoxError, Service, ServiceBuilder, ServiceExt as _, layer::layer_fn, service_fn, timeout::TimeoutLayer,
+    timeout::error::Elapsed, util::BoxCloneSyncService,
+};
 
 use super::{
     SetupError, classify,
@@ -28,24 +38,109 @@ use super::{
     retry_after,
     wording::{self, presentable},
 };
-use crate::domain::failure::{Code, Failure};
+use crate::{
+    domain::failure::{Code, Failure},
+    gate::{Gate, Ticket},
+};
 
 /// How calls to the provider go out.
-pub(super) type Stack = BoxCloneSyncService<HttpRequestFactory, Response, Failure>;
+pub(super) type Stack = BoxCloneSyncService<Call, Response, Failure>;
+
+/// The lower end of it: a request goes out, what is no success is a failure.
+pub(super) type Transport = BoxCloneSyncService<HttpRequestFactory, Response, Failure>;
+
+/// Takes out of a failure what repeats the request: whatever leaves the stack, also for the breaker, went through it.
+pub(super) type Clean = Arc<dyn Fn(Failure) -> Failure + Send + Sync>;
+
+/// One call.
+pub(super) struct Call {
+    /// The request.
+    pub(super) factory: HttpRequestFactory,
+    /// When the job is given up.
+    pub(super) deadline: Option<Instant>,
+    /// What is done to its failures.
+    pub(super) clean: Clean,
+}
+
+struct Admitted {
+    call: Call,
+    ticket: Ticket,
+}
+
+/// A ticket on its way out with the reply: extensions want to be cloned.
+#[derive(Clone)]
+struct Carried(Arc<Mutex<Option<Ticket>>>);
 
 /// So much of an error's body is read; the words that matter stand at its beginning.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 
-/// The stack: `begin` is the time within which the reply must have begun, `key` what is masked in it.
-pub(super) fn stack(http: reqwest::Client, begin: Duration, key: &str) -> Stack {
-    let key = key.to_owned();
-    let service = ServiceBuilder::new()
+/// The stack over `transport`: `begin` is the time within which that must have answered.
+pub(super) fn stack(gate: Arc<Gate>, begin: Duration, transport: Transport) -> Stack {
+    let timed = ServiceBuilder::new()
         .map_err(move |error: BoxError| timed_out_or(error, begin))
         .layer(TimeoutLayer::new(begin))
+        .service(transport);
+    let service = ServiceBuilder::new()
+        .layer(layer_fn(within_deadline))
+        .map_err(|error: BoxError| unboxed(error))
+        .filter_async(move |call| past_breaker(gate.clone(), call))
+        .service(accounted(BoxCloneSyncService::new(timed)));
+    BoxCloneSyncService::new(service)
+}
+
+/// The judge over the HTTP client; `key` is what is masked in errors.
+pub(super) fn transport(http: reqwest::Client, key: &str) -> Transport {
+    let key = key.to_owned();
+    let service = ServiceBuilder::new()
         .and_then(move |response| judge(response, key.clone()))
         .map_err(|error: OpenAIError| of_client(error))
         .service(ReqwestService::new(http));
     BoxCloneSyncService::new(service)
+}
+
+fn within_deadline<S>(inner: S) -> impl Service<Call, Response = Response, Error = Failure, Future: Send> + Clone + Sync
+where
+    S: Service<Call, Response = Response, Error = Failure, Future: Send> + Clone + Send + Sync + 'static,
+{
+    service_fn(move |call: Call| {
+        let (inner, deadline) = (inner.clone(), call.deadline);
+        async move {
+            let answer = inner.oneshot(call);
+            match deadline {
+                Some(deadline) => timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+                    Err(Failure::new(Code::DeadlineExceeded, "the job was not done by its deadline"))
+                }),
+                None => answer.await,
+            }
+        }
+    })
+}
+
+async fn past_breaker(gate: Arc<Gate>, call: Call) -> Result<Admitted, Failure> {
+    Ok(Admitted { ticket: gate.admit().await?, call })
+}
+
+fn accounted(
+    inner: Transport,
+) -> impl Service<Admitted, Response = Response, Error = Failure, Future: Send> + Clone + Sync {
+    service_fn(move |Admitted { call, ticket }: Admitted| {
+        let inner = inner.clone();
+        async move {
+            match inner.oneshot(call.factory).await {
+                Ok(mut response) => {
+                    response.extensions_mut().insert(Carried(Arc::new(Mutex::new(Some(ticket)))));
+                    Ok(response)
+                }
+                Err(failure) => Err(ticket.failed((call.clean)(failure))),
+            }
+        }
+    })
+}
+
+/// The ticket that a reply brought along.
+pub(super) fn ticket_of(response: &mut Response) -> Option<Ticket> {
+    let Carried(ticket) = response.extensions_mut().remove()?;
+    ticket.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// The HTTP client at the bottom of the stack.
@@ -107,11 +202,15 @@ pub(super) fn garbled(what: &str) -> Failure {
 }
 
 fn timed_out_or(error: BoxError, begin: Duration) -> Failure {
+    if error.is::<Elapsed>() {
+        return Failure::new(Code::ProviderTimeout, format!("the provider did not reply within {begin:?}"));
+    }
+    unboxed(error)
+}
+
+fn unboxed(error: BoxError) -> Failure {
     match error.downcast::<Failure>() {
         Ok(failure) => *failure,
-        Err(error) if error.is::<Elapsed>() => {
-            Failure::new(Code::ProviderTimeout, format!("the provider did not reply within {begin:?}"))
-        }
         Err(error) => Failure::new(Code::Unknown, "the call to the provider failed").with_source(error),
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use ragq::{
-    api::{ApiKeys, ApiParts, ApiState, Degraded, HealthSource, NothingWatched, Setup, Token, router},
+    api::{ApiKeys, ApiParts, ApiState, HealthSource, NothingWatched, Setup, Token, router},
     config::{Settings, settings},
     domain::{
         clock::SystemClock,
@@ -12,6 +12,7 @@ use ragq::{
         ids::{Collection, Tenant, WorkerId},
         job::{DeadReason, Delivery, JobError, Kind},
     },
+    gate::BreakerView,
     index::{IndexedDocument, PassageIndex, embedded::EmbeddedIndex},
     queue::{
         Deliveries, Fenced, Finish, WorkerInfo,
@@ -53,10 +54,10 @@ pub struct App {
 }
 
 /// Says always the same.
-pub struct Fixed(pub Vec<Degraded>);
+pub struct Fixed(pub Vec<BreakerView>);
 
 impl HealthSource for Fixed {
-    fn degraded(&self) -> Vec<Degraded> {
+    fn breakers(&self) -> Vec<BreakerView> {
         self.0.clone()
     }
 }

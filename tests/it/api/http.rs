@@ -1,10 +1,14 @@
 //! What holds for every request: ids, problems, headers, health, the page.
 
-use ragq::domain::failure::Code;
+use ragq::{
+    domain::{clock::Timestamp, failure::Code},
+    gate::{BreakerView, Operation},
+    resilience::breaker::BreakerState,
+};
 use reqwest::Method;
 use serde_json::json;
 
-use super::harness::{App, Fixed, expect, header, problem};
+use super::harness::{ADMIN, App, Fixed, expect, header, problem};
 
 #[tokio::test]
 async fn every_answer_carries_a_request_id_the_callers_own_if_it_is_harmless() {
@@ -55,15 +59,43 @@ async fn ready_says_degraded_and_why_while_jobs_can_be_accepted() {
     let app = App::start().await;
     let ready = expect(app.get("/health/ready").send().await.unwrap(), 200).await;
     assert_eq!(ready, json!({ "status": "ready", "degraded": [] }));
-    let part = ragq::api::Degraded {
-        component: "provider".into(),
-        code: Code::ProviderUnauthorized,
-        message: "the key is refused".into(),
+    let closed = BreakerView {
+        provider: "a provider".into(),
+        operation: Operation::Chat,
+        state: BreakerState::Closed,
+        code: None,
+        message: None,
+        consecutive_failures: 0,
+        opened_at: None,
+        retry_in_ms: None,
     };
-    let app = App::with(|options| options.health = std::sync::Arc::new(Fixed(vec![part]))).await;
+    let open = BreakerView {
+        operation: Operation::Embeddings,
+        state: BreakerState::Open,
+        code: Some(Code::ProviderUnauthorized),
+        message: Some("the key is refused".into()),
+        consecutive_failures: 1,
+        opened_at: Some(Timestamp(1_700_000_000_000)),
+        retry_in_ms: Some(900),
+        ..closed.clone()
+    };
+    let app = App::with(|options| options.health = std::sync::Arc::new(Fixed(vec![closed, open]))).await;
     let ready = expect(app.get("/health/ready").send().await.unwrap(), 200).await;
     assert_eq!(ready["status"], "degraded");
-    assert_eq!(ready["degraded"][0]["code"], "provider_unauthorized");
+    let part =
+        json!({"component": "embedding", "code": "provider_unauthorized", "message": "a provider: the key is refused"});
+    assert_eq!(ready["degraded"], json!([part]));
+    let figures = expect(app.get("/admin/queue").bearer_auth(ADMIN).send().await.unwrap(), 200).await;
+    let closed = json!({
+        "provider": "a provider", "operation": "chat", "state": "closed", "code": null, "message": null,
+        "consecutive_failures": 0, "opened_at": null, "retry_in_ms": null
+    });
+    let open = json!({
+        "provider": "a provider", "operation": "embeddings", "state": "open", "code": "provider_unauthorized",
+        "message": "the key is refused", "consecutive_failures": 1, "opened_at": "2023-11-14T22:13:20.000Z",
+        "retry_in_ms": 900
+    });
+    assert_eq!(figures["breakers"], json!([closed, open]));
     app.ask("still accepted?").await;
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use ragq::api::{Degraded, HealthSource};
+use ragq::{api::HealthSource, gate::BreakerView};
 use serde_json::{Value, json};
 use tracing::subscriber::DefaultGuard;
 
@@ -59,7 +59,7 @@ impl Log {
 struct Panics;
 
 impl HealthSource for Panics {
-    fn degraded(&self) -> Vec<Degraded> {
+    fn breakers(&self) -> Vec<BreakerView> {
         panic!("SECRET of the inside");
     }
 }

@@ -1,9 +1,12 @@
 //! The embedder against the scripted provider.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use ragq::{
     config::settings,
     domain::failure::{Code, Failure},
+    gate::Gate,
     model::{
         Embedder,
         openai::{OpenAiEmbedder, SetupError},
@@ -11,15 +14,19 @@ use ragq::{
 };
 use serde_json::json;
 
-use super::support::{KEY, settings as model_settings};
+use super::support::{KEY, gates, settings as model_settings};
 use crate::support::provider::{Reply, ScriptedProvider, vector_of};
 
 fn embedding(model: Option<&str>) -> settings::Embedding {
     settings::Embedding { model: model.map(Into::into), timeout_ms: 20_000, ..settings::Embedding::default() }
 }
 
+fn gate() -> Arc<Gate> {
+    gates().embeddings().unwrap().clone()
+}
+
 fn embedder_of(provider: &ScriptedProvider) -> OpenAiEmbedder {
-    OpenAiEmbedder::new(&model_settings(&provider.base_url()), &embedding(Some("embed-1"))).unwrap()
+    OpenAiEmbedder::new(&model_settings(&provider.base_url()), &embedding(Some("embed-1")), gate()).unwrap()
 }
 
 fn texts() -> Vec<String> {
@@ -33,7 +40,7 @@ async fn failure_of(reply: Reply) -> Failure {
 async fn failure_within(timeout_ms: u64, reply: Reply) -> Failure {
     let provider = ScriptedProvider::start(vec![reply.for_embeddings()]).await;
     let embedding = settings::Embedding { timeout_ms, ..embedding(Some("embed-1")) };
-    let embedder = OpenAiEmbedder::new(&model_settings(&provider.base_url()), &embedding).unwrap();
+    let embedder = OpenAiEmbedder::new(&model_settings(&provider.base_url()), &embedding, gate()).unwrap();
     let failure = embedder.embed(&texts()).await.unwrap_err();
     assert_eq!(provider.calls().len(), 1);
     assert!(!format!("{failure:?}").contains(KEY));
@@ -108,7 +115,7 @@ async fn every_failure_has_its_code_and_is_one_call() {
 #[tokio::test]
 async fn an_embedder_without_a_model_is_a_setup_error() {
     for none in [None, Some(""), Some(" ")] {
-        let made = OpenAiEmbedder::new(&settings::Model::default(), &embedding(none));
+        let made = OpenAiEmbedder::new(&settings::Model::default(), &embedding(none), gate());
         assert!(matches!(made.err(), Some(SetupError::EmbeddingModel)));
     }
 }

@@ -29,7 +29,7 @@ fn handbook() -> Vec<Passage> {
 }
 
 fn parts_of(question: &str, passages: Vec<Passage>) -> Vec<AnswerPart> {
-    let request = AnswerRequest { question: question.into(), passages, messages: Vec::new() };
+    let request = AnswerRequest { question: question.into(), passages, messages: Vec::new(), deadline: None };
     let parts = async { ExtractiveModel.answer(request).await.unwrap().try_collect().await.unwrap() };
     parts.now_or_never().expect("nothing to wait for")
 }

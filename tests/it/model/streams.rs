@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures::StreamExt;
 use ragq::{
     domain::{answer::Usage, failure::Code},
-    model::{AnswerModel, AnswerPart, openai::OpenAiModel},
+    model::{AnswerModel, AnswerPart},
 };
 use serde_json::json;
 
-use super::support::{KEY, PROMPT, ask, model_of, request, settings};
+use super::support::{KEY, PROMPT, ask, model_of, model_with, request, settings};
 use crate::support::provider::{Gate, Reply, ScriptedProvider};
 
 fn usage(prompt_tokens: u64, completion_tokens: u64) -> Usage {
@@ -62,7 +62,7 @@ async fn without_a_key_no_authorization_header_is_sent() {
     let mut settings = settings(&provider.base_url());
     settings.api_key = None;
     settings.temperature = Some(0.5);
-    ask(&OpenAiModel::new(&settings).unwrap()).await.unwrap();
+    ask(&model_with(&settings)).await.unwrap();
     let call = &provider.calls()[0];
     assert!(!call.headers.contains_key("authorization") && !call.headers.contains_key("api-key"));
     assert_eq!(call.body["temperature"], 0.5);
@@ -73,7 +73,7 @@ async fn the_base_address_may_end_in_a_slash_or_carry_a_query() {
     let provider = ScriptedProvider::start(vec![Reply::text("a"), Reply::text("b"), Reply::text("c")]).await;
     let root = provider.base_url().trim_end_matches("/v1").to_owned();
     for base in [format!("{root}/v1/"), root.clone(), format!("{root}/openai/d?api-version=2024-10-21")] {
-        ask(&OpenAiModel::new(&settings(&base)).unwrap()).await.unwrap();
+        ask(&model_with(&settings(&base))).await.unwrap();
     }
     let targets: Vec<String> = provider.calls().into_iter().map(|call| call.target).collect();
     assert_eq!(
@@ -268,5 +268,5 @@ async fn a_slow_answer_is_no_stalled_one() {
     let mut settings = settings(&provider.base_url());
     settings.first_token_timeout_ms = 1_500;
     settings.idle_timeout_ms = 1_500;
-    assert_eq!(ask(&OpenAiModel::new(&settings).unwrap()).await.unwrap().text, "a b c d e f");
+    assert_eq!(ask(&model_with(&settings)).await.unwrap().text, "a b c d e f");
 }

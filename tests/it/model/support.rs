@@ -1,15 +1,23 @@
 //! Requests, settings with short timeouts, and collecting an answer.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::{sync::Arc, time::Duration};
+
 use futures::TryStreamExt;
 use ragq::{
-    config::settings,
+    config::{Settings, settings},
     domain::{
         answer::{Passage, Usage},
+        clock::SystemClock,
         failure::Failure,
         ids::{Collection, DocumentId},
     },
+    gate::Gates,
     model::{AnswerModel, AnswerPart, AnswerRequest, Message, Role, openai::OpenAiModel},
+    queue::{
+        Cells,
+        sqlite::{SqliteJobStore, SqliteOptions},
+    },
 };
 
 use crate::support::provider::ScriptedProvider;
@@ -44,7 +52,27 @@ pub fn settings(base_url: &str) -> settings::Model {
 }
 
 pub fn model_of(provider: &ScriptedProvider) -> OpenAiModel {
-    OpenAiModel::new(&settings(&provider.base_url())).unwrap()
+    model_with(&settings(&provider.base_url()))
+}
+
+/// A model behind a gate of its own.
+pub fn model_with(settings: &settings::Model) -> OpenAiModel {
+    OpenAiModel::new(settings, gates().chat().unwrap().clone()).unwrap()
+}
+
+/// How long a provider that refuses is left alone.
+pub const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Gates that no other process shares, and no other test.
+pub fn gates() -> Gates {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.db");
+    let store = SqliteJobStore::open(&path, SqliteOptions::default(), Arc::new(SystemClock)).unwrap();
+    let mut settings = Settings { model: settings("http://127.0.0.1:1"), ..Settings::default() };
+    settings.embedding.model = Some("embed-1".into());
+    settings.breaker.pause_ms = SHORTEST_PAUSE.as_millis() as u64;
+    let cells: Arc<dyn Cells> = Arc::new(store);
+    Gates::open(&settings, &cells)
 }
 
 pub fn passage(text: &str) -> Passage {
@@ -73,6 +101,7 @@ pub fn request() -> AnswerRequest {
             Message { role: Role::Assistant, content: "Good evening.".into() },
             Message { role: Role::User, content: PROMPT.into() },
         ],
+        deadline: None,
     }
 }
 

@@ -4,7 +4,7 @@
 mod contract;
 mod model;
 mod redis_link;
-mod redis_server;
+pub mod redis_server;
 mod sqlite_file;
 
 contract::every_case!(sqlite, crate::queue::sqlite_file::SqliteFixture);

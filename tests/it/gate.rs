@@ -1,0 +1,172 @@
+//! The gates before the providers: what processes on one job store share of them, and what they do without it.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::{join, poll_immediate};
+use ragq::{
+    config::Settings,
+    domain::{
+        failure::{Code, Failure},
+        job::Kind,
+    },
+    gate::{BreakerView, Gate, Gates, KindGate},
+    queue::{
+        Cells,
+        redis::{RedisJobStore, RedisOptions},
+    },
+    resilience::breaker::BreakerState,
+};
+
+use crate::{
+    queue::redis_server::link,
+    support::{eventually, redis::Server},
+};
+
+/// One process of a deployment.
+struct Process {
+    gates: Gates,
+    store: Arc<RedisJobStore>,
+}
+
+impl Process {
+    fn start(server: &Server, pause: Duration) -> Self {
+        let mut settings = Settings::default();
+        settings.model.base_url = Some("http://127.0.0.1:1/v1".into());
+        settings.breaker.pause_ms = pause.as_millis() as u64;
+        settings.breaker.longest_pause_ms = pause.as_millis() as u64;
+        let options = RedisOptions::default();
+        let store = Arc::new(RedisJobStore::new(link(server, &options), options));
+        let cells: Arc<dyn Cells> = store.clone();
+        Self { gates: Gates::open(&settings, &cells), store }
+    }
+
+    fn gate(&self) -> &Arc<Gate> {
+        self.gates.chat().unwrap()
+    }
+
+    fn passes(&self) -> KindGate {
+        self.gates.of(Kind::Chat)
+    }
+
+    fn view(&self) -> BreakerView {
+        self.gate().view()
+    }
+
+    async fn fail(&self, code: Code) -> Failure {
+        let ticket = self.gate().admit().await.unwrap();
+        ticket.failed(Failure::new(code, "it said"))
+    }
+
+    async fn sees(&self, state: BreakerState) {
+        eventually(async || (self.view().state == state).then_some(())).await;
+    }
+
+    async fn end(self) {
+        self.gates.close().await;
+        self.store.close().await;
+    }
+}
+
+const LONG: Duration = Duration::from_mins(10);
+const SHORT: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn failures_of_several_processes_trip_one_breaker_that_all_see_and_that_outlives_them() {
+    let server = Server::start(&[]).await;
+    let (here, there, idle) =
+        (Process::start(&server, LONG), Process::start(&server, LONG), Process::start(&server, LONG));
+    for _ in 0..2 {
+        here.fail(Code::ProviderError).await;
+    }
+    for _ in 0..3 {
+        there.fail(Code::ProviderTimeout).await;
+    }
+    for process in [&here, &there, &idle] {
+        process.sees(BreakerState::Open).await;
+        let view = process.view();
+        assert_eq!((view.consecutive_failures, view.message.as_deref()), (5, Some("it said")), "{view:?}");
+        assert!(view.opened_at.is_some() && view.retry_in_ms.is_some_and(|wait| wait > 60_000), "{view:?}");
+    }
+    let refused = idle.gate().admit().await.err().unwrap();
+    assert_eq!(refused.code, Code::BreakerOpen);
+    assert!(refused.retry_after.is_some_and(|wait| wait > Duration::from_mins(1)));
+    assert!(poll_immediate(idle.passes().passes(8)).await.is_none(), "no job is fetched");
+    for process in [here, there, idle] {
+        process.end().await;
+    }
+    let later = Process::start(&server, LONG);
+    later.sees(BreakerState::Open).await;
+    later.end().await;
+}
+
+#[tokio::test]
+async fn one_probe_is_made_in_the_whole_deployment_and_its_first_token_opens_the_way_for_all() {
+    let server = Server::start(&[]).await;
+    let (here, there) = (Process::start(&server, SHORT), Process::start(&server, SHORT));
+    let told = here.fail(Code::QuotaExhausted).await;
+    assert_eq!(told.code, Code::QuotaExhausted);
+    assert!(told.retry_after.is_some(), "it comes back when the provider is tried again");
+    there.sees(BreakerState::HalfOpen).await;
+    here.sees(BreakerState::HalfOpen).await;
+    let (one, other) = join(here.gate().admit(), there.gate().admit()).await;
+    assert!(one.is_ok() != other.is_ok(), "one of the two");
+    let refused = if one.is_ok() { &there } else { &here };
+    let mut probe = one.or(other).ok().unwrap();
+    assert_eq!(refused.gate().admit().await.err().unwrap().code, Code::BreakerOpen);
+    probe.spoke();
+    here.sees(BreakerState::Closed).await;
+    there.sees(BreakerState::Closed).await;
+    assert_eq!(here.passes().passes(8).await.len(), 8);
+    let told = probe.failed(Failure::new(Code::StreamCut, "in the middle"));
+    assert_eq!(told.code, Code::StreamCut, "by then it is an attempt like any other");
+    assert_eq!(here.view().state, BreakerState::Closed);
+    here.end().await;
+    there.end().await;
+}
+
+#[tokio::test]
+async fn one_job_is_fetched_for_the_probe_and_one_that_makes_no_call_gives_it_back() {
+    let server = Server::start(&[]).await;
+    let (here, there) = (Process::start(&server, SHORT), Process::start(&server, SHORT));
+    here.fail(Code::RateLimited).await;
+    let unused = here.passes().passes(8).await;
+    assert_eq!(unused.len(), 1);
+    assert_eq!(there.gate().admit().await.err().unwrap().code, Code::BreakerOpen, "also for calls of running jobs");
+    drop(unused);
+    let used = there.passes().passes(8).await;
+    assert_eq!(used.len(), 1);
+    let ticket = there.gate().admit().await.unwrap();
+    drop(used);
+    assert!(poll_immediate(there.passes().passes(8)).await.is_none(), "not before the call shows how the provider is");
+    let told = ticket.failed(Failure::new(Code::ProviderError, "still broken"));
+    assert_eq!(told.code, Code::BreakerOpen, "a failed probe is a deferral, whatever it failed with");
+    assert!(told.message.starts_with("still broken"), "{told}");
+    assert_eq!(there.view().code, Some(Code::ProviderError));
+    let again = there.passes().passes(8).await;
+    assert_eq!(again.len(), 1, "after another pause");
+    drop(there.gate().admit().await.unwrap());
+    drop(again);
+    let called_off = here.passes().passes(8).await;
+    assert_eq!(called_off.len(), 1, "a call that is called off tells nothing");
+    here.gate().admit().await.unwrap().succeeded();
+    there.sees(BreakerState::Closed).await;
+    drop(called_off);
+    here.end().await;
+    there.end().await;
+}
+
+#[tokio::test]
+async fn a_process_goes_on_with_what_it_knows_while_the_store_is_away() {
+    let server = Server::start(&[]).await;
+    let process = Process::start(&server, SHORT);
+    server.stop_signal();
+    for _ in 0..5 {
+        process.fail(Code::ProviderError).await;
+    }
+    assert_ne!(process.view().state, BreakerState::Closed);
+    process.sees(BreakerState::HalfOpen).await;
+    process.gate().admit().await.unwrap().succeeded();
+    process.sees(BreakerState::Closed).await;
+    server.cont_signal();
+    process.end().await;
+}
