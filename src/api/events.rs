@@ -14,7 +14,7 @@ use axum::{
     },
 };
 use futures::{Stream, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -193,6 +193,9 @@ pub async fn events(
     let mut response = Sse::new(reader.stream()).keep_alive(keep_alive).into_response();
     // Proxies of the nginx family would hold the events back.
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    response.headers_mut().extend([unbuffered]);
+    // A stream may be ended by the shutdown of the API, which ends its connection too: a caller that had kept that one
+    // for its next request would lose it.
+    let once = (header::CONNECTION, HeaderValue::from_static("close"));
+    response.headers_mut().extend([unbuffered, once]);
     Ok(response)
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     serving::check_settings,
-    tools::{run, text, tool},
+    tools::{run, text, tool, yaml},
 };
 
 /// The compose file as docker-compose understands it, with these profiles; nothing of the test's environment.
@@ -96,6 +96,21 @@ fn a_worker_that_is_stopped_has_time_for_its_answers() {
     assert_eq!(worker["stop_grace_period"], "5m30s");
     let grace: u64 = worker["environment"]["RAGQ_WORKER__GRACE_MS"].as_str().unwrap().parse().unwrap();
     assert!(grace + 5_000 < 330_000);
+}
+
+#[test]
+fn the_dashboards_and_their_source_are_where_grafana_looks_for_them() {
+    let services = services("");
+    let (_, grafana) = services.iter().find(|(name, _)| name == "grafana").unwrap();
+    let mounts: Vec<_> =
+        grafana["volumes"].as_array().unwrap().iter().map(|mount| mount["target"].as_str().unwrap()).collect();
+    let provider = yaml(&text("dashboards/provisioning/dashboards/ragq.yml")).remove(0);
+    assert!(mounts.contains(&provider["providers"][0]["options"]["path"].as_str().unwrap()), "{mounts:?}");
+    assert!(mounts.contains(&"/etc/grafana/provisioning"), "{mounts:?}");
+    let source = yaml(&text("dashboards/provisioning/datasources/prometheus.yml")).remove(0);
+    let host =
+        source["datasources"][0]["url"].as_str().unwrap().strip_prefix("http://").unwrap().split(':').next().unwrap();
+    assert!(services.iter().any(|(name, _)| name == host), "{host}");
 }
 
 #[test]

@@ -10,3 +10,4 @@ mod rolling;
 mod scaling;
 mod serving;
 mod tools;
+mod versions;

@@ -13,6 +13,7 @@ use crate::{
     deploy::{
         kubernetes::settings_of,
         manifests::{object, overlay},
+        tools::text,
     },
     faults::deployment::{Deployment, Plan, question},
     support::{
@@ -143,6 +144,25 @@ async fn the_triggers_count_the_very_keys_in_which_jobs_wait_and_run() {
     callers.admin(Method::POST, "/admin/queue/resume", json!({})).await;
     deployment.start_worker().await;
     deployment.finish().await;
+}
+
+#[tokio::test]
+async fn the_rights_that_the_handbook_gives_to_keda_are_enough_to_count_and_for_nothing_else() {
+    let server = Server::start(&[]).await;
+    let mut client = connect(&server.url()).await;
+    let handbook = text("docs/deploy.md");
+    let rights = handbook.lines().find_map(|line| line.strip_prefix("user keda ")).expect("the handbook has them");
+    let _made: String = say(&mut client, &format!("ACL SETUSER keda {rights}")).await.unwrap();
+    let _added: u64 = say(&mut client, "ZADD {ragq}:inflight:chat 1 a 2 b").await.unwrap();
+    let _added: u64 = say(&mut client, "ZADD {ragq}:queued:ingest:low 1 a").await.unwrap();
+    let url = format!("redis://keda:PASSWORD@127.0.0.1:{}/", server.port());
+    let mut source = Source::new(Spec::of_the_manifests(), url.clone());
+    assert_eq!(source.counts().await.unwrap(), [0, 0, 0, 2, 0, 0, 1, 0]);
+    let mut keda = connect(&url).await;
+    for refused in ["ZREM {ragq}:inflight:chat a", "HGETALL {ragq}:data", "FLUSHALL"] {
+        let answer = say::<redis::Value>(&mut keda, refused).await;
+        assert!(answer.is_err_and(|error| error.code() == Some("NOPERM")), "{refused}");
+    }
 }
 
 #[tokio::test]
