@@ -39,6 +39,16 @@ impl FromRequestParts<ApiState> for JobPath {
     }
 }
 
+/// The name of a file of the page, in the path.
+pub struct PartPath(pub String);
+
+impl FromRequestParts<ApiState> for PartPath {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self> {
+        path_text(parts, state).await.map(Self)
+    }
+}
+
 /// The document id in the path.
 pub struct DocumentPath(pub DocumentId);
 

@@ -18,11 +18,11 @@ pub mod documents;
 pub mod events;
 pub mod fields;
 pub mod health;
-pub mod home;
 pub mod input;
 pub mod jobs;
 pub mod lists;
 pub mod openapi;
+pub mod page;
 pub mod problem;
 pub mod rate;
 pub mod replays;
@@ -41,7 +41,8 @@ const BODY_SILENT: Duration = Duration::from_secs(30);
 
 fn described() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(openapi::Document::openapi())
-        .routes(routes!(home::home))
+        .routes(routes!(page::page))
+        .routes(routes!(page::part))
         .routes(routes!(openapi::openapi))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -46,7 +46,7 @@ pub struct ApiParts {
     pub drain: CancellationToken,
     /// What is degraded at present.
     pub health: Arc<dyn HealthSource>,
-    /// What the landing page says of this process.
+    /// What the page says of this process.
     pub setup: Setup,
 }
 

@@ -38,6 +38,7 @@ async fn the_contract_lists_every_route_of_the_product() {
         "get /jobs/{id}/events",
         "get /openapi.json",
         "post /admin/dlq/replay",
+        "get /page/{id}",
         "post /admin/dlq/{id}/replay",
         "post /admin/queue/pause",
         "post /admin/queue/resume",

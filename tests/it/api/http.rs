@@ -124,18 +124,41 @@ async fn a_closed_store_is_a_503_that_shows_nothing_of_the_inside() {
 #[tokio::test]
 async fn the_page_says_what_runs_here_under_a_strict_policy() {
     let app = App::start().await;
-    app.ask("counted?").await;
     let answer = app.get("/").send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(header(&answer, "content-type").unwrap(), "text/html; charset=utf-8");
     let policy = header(&answer, "content-security-policy").unwrap();
-    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{policy}");
+    assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
     let page = answer.text().await.unwrap();
-    for part in ["a queue", "an index", "a &lt;model&gt;", "/openapi.json", "<dt>queued</dt><dd>1</dd>", &app.url] {
+    for part in ["a queue", "an index", "a &lt;model&gt;", "/openapi.json", env!("CARGO_PKG_VERSION")] {
         assert!(page.contains(part), "{part} is missing");
     }
-    assert!(!page.contains("<script") && !page.contains("<model>"));
-    for placeholder in ["nonce", "version", "queue", "index", "model", "figures", "host", "auth"] {
+    // Nothing inline, which the policy would refuse.
+    assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains("<model>"));
+    assert_eq!(page.matches("<script").count(), page.matches("<script type=\"module\" src=\"/page/").count());
+    for placeholder in ["version", "queue", "index", "model"] {
         assert!(!page.contains(&format!("{{{placeholder}}}")), "{placeholder} was left");
     }
+}
+
+#[tokio::test]
+async fn the_page_and_its_files_are_sent_once_and_then_only_if_they_changed() {
+    let app = App::start().await;
+    for path in ["/", "/page/app.js", "/page/base.css", "/page/icon.svg"] {
+        let first = app.get(path).send().await.unwrap();
+        assert_eq!(first.status(), 200, "{path}");
+        assert_eq!(header(&first, "x-content-type-options").unwrap(), "nosniff");
+        assert_eq!(header(&first, "cache-control").unwrap(), "no-cache");
+        let tag = header(&first, "etag").unwrap();
+        assert!(tag.starts_with('"'), "{tag}");
+        let again = app.get(path).header("if-none-match", &tag).send().await.unwrap();
+        assert_eq!((again.status().as_u16(), header(&again, "etag").unwrap()), (304, tag));
+        let policies = [&first, &again].map(|answer| header(answer, "content-security-policy").unwrap());
+        assert_eq!(policies[0], policies[1], "a 304 renews what was kept");
+        assert!(again.text().await.unwrap().is_empty());
+        let other = app.get(path).header("if-none-match", "\"other\"").send().await.unwrap();
+        assert_eq!(other.status(), 200);
+    }
+    problem(app.get("/page/nothing.js").send().await.unwrap(), 404, "not_found").await;
 }

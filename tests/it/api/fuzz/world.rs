@@ -174,9 +174,11 @@ impl World {
 
     fn existing(&self, path: &str, name: &str, number: usize) -> String {
         let made = ["made".to_owned()];
+        let files = ["app.js", "base.css", "icon.svg"].map(str::to_owned);
         let things = match name {
             "cursor" => &self.cursors[..],
             "collection" => &made,
+            _ if path.starts_with("/page") => &files,
             _ if path.starts_with("/documents") => &self.documents,
             _ if path.starts_with("/admin/dlq") => &self.letters,
             _ => &self.jobs,

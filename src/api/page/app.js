@@ -1,0 +1,190 @@
+// Where the page begins: the frame around the views, which view is shown, theme, keys, shortcuts, the server's health.
+import { Ask } from "./ask.js";
+import { resume } from "./turns.js";
+import { forget, key, changes, Locked } from "./keys.js";
+import { get } from "./http.js";
+import { html, announce, Announcements, Button, Dialog, Icon, Trouble, useEffect, useLayoutEffect, useRef, useState, usePolled, useStore } from "./ui.js";
+import { render } from "./preact.js";
+import { setTheme, theme } from "./theme.js";
+
+/** Resolves when a stylesheet holds. */
+function style(name) {
+  const href = `/page/${name}`;
+  if (document.querySelector(`link[href="${href}"]`)) return Promise.resolve();
+  const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href });
+  const there = new Promise((resolve, reject) => Object.assign(link, { onload: resolve, onerror: reject }));
+  document.head.append(link);
+  return there;
+}
+
+/** The views by the first part of the hash; those that are not seen first are loaded when they are asked for. */
+const VIEWS = {
+  ask: { title: "Ask", icon: "ask", load: async () => Ask },
+  documents: {
+    title: "Documents",
+    icon: "documents",
+    load: async () => (await Promise.all([import("./documents.js"), style("documents.css")]))[0].Documents,
+  },
+  queue: {
+    title: "Queue",
+    icon: "queue",
+    load: async () => (await Promise.all([import("./queue.js"), style("documents.css"), style("operator.css")]))[0].Queue,
+  },
+  letters: {
+    title: "Dead letters",
+    icon: "letters",
+    load: async () => (await Promise.all([import("./letters.js"), style("documents.css"), style("operator.css")]))[0].Letters,
+  },
+};
+
+function route() {
+  const [view = "", ...parts] = location.hash.replace(/^#\/?/, "").split("/");
+  return { view: Object.hasOwn(VIEWS, view) ? view : "ask", parts: parts.map(decoded) };
+}
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+function useRoute() {
+  const [now, setNow] = useState(route);
+  useEffect(() => {
+    const changed = () => setNow(route());
+    addEventListener("hashchange", changed);
+    return () => removeEventListener("hashchange", changed);
+  }, []);
+  return now;
+}
+
+/** Whether the server is well, in a word; what is wrong, on demand. */
+function Health() {
+  const [open, setOpen] = useState(false);
+  const { value, error } = usePolled((signal) => get("/health/ready", { signal }), 10_000);
+  const state = error ? "down" : (value?.status ?? "ready");
+  const words = { ready: "Ready", degraded: "Degraded", down: error?.status ? "Not ready" : "Unreachable" };
+  const before = useRef(state);
+  useEffect(() => {
+    if (before.current !== state) announce(`The server is ${words[state].toLowerCase()}`);
+    before.current = state;
+  }, [state]);
+  return html`<button type="button" class=${`health ${state}`} onClick=${() => setOpen(true)} aria-label=${`Server: ${words[state]}`}>
+      <span class="dot" aria-hidden="true"></span><span class="word">${words[state]}</span></button>
+    ${open && html`<${About} state=${words[state]} degraded=${value?.degraded ?? []} error=${error} onClose=${() => setOpen(false)} />`}`;
+}
+
+/** What this process is made of; the server wrote it into the page. */
+function About({ state, degraded, error, onClose }) {
+  const terms = [...document.querySelectorAll("#about dt")];
+  return html`<${Dialog} title="This server" onClose=${onClose}>
+    ${error ? html`<${Trouble} error=${error} />` : html`<p>${state}.</p>`}
+    ${degraded.map(({ component, code, message }) => html`<p class="note" key=${component + code}><strong>${component}</strong>: ${message}</p>`)}
+    <dl class="pairs">${terms.map((term) => html`<dt>${term.textContent}</dt><dd>${term.nextElementSibling.textContent}</dd>`)}</dl>
+    <p><a href="/openapi.json">The HTTP API</a> (OpenAPI 3.1)</p>
+  <//>`;
+}
+
+const SHORTCUTS = [
+  ["Alt + 1 … 4", "Ask, Documents, Queue, Dead letters"],
+  ["Alt + N", "New conversation"],
+  ["Alt + Q", "To the question field"],
+  ["Enter", "Send the question"],
+  ["Shift + Enter", "New line in the question"],
+  ["Escape", "Close a source or a dialog"],
+];
+
+function Help({ onClose }) {
+  return html`<${Dialog} title="Keyboard" onClose=${onClose}>
+    <dl class="pairs">${SHORTCUTS.map(([keys, does]) => html`<dt><kbd>${keys}</kbd></dt><dd>${does}</dd>`)}</dl>
+  <//>`;
+}
+
+function useShortcuts() {
+  useEffect(() => {
+    const onKeyDown = (event) => {
+      if (!event.altKey || event.ctrlKey || event.metaKey) return;
+      const views = Object.keys(VIEWS);
+      const digit = /^Digit([1-9])$/.exec(event.code)?.[1];
+      if (digit && views[digit - 1]) location.hash = `#/${views[digit - 1]}`;
+      else if (event.code === "KeyN") location.hash = "#/ask";
+      else if (event.code === "KeyQ" && route().view !== "ask") location.hash = "#/ask";
+      else if (event.code === "KeyQ") document.getElementById("question")?.focus();
+      else return;
+      event.preventDefault();
+    };
+    addEventListener("keydown", onKeyDown);
+    return () => removeEventListener("keydown", onKeyDown);
+  }, []);
+}
+
+const THEMES = { system: "as the system has it", light: "light", dark: "dark" };
+
+function Tools() {
+  const now = useStore(theme);
+  const [help, setHelp] = useState(false);
+  useStore(changes);
+  const held = key("api") || key("admin");
+  const names = Object.keys(THEMES);
+  const next = names[(names.indexOf(now) + 1) % names.length];
+  return html`
+    ${held && html`<${Button} icon="keys" label="Forget the keys of this tab" kind="quiet" onClick=${forget} />`}
+    <${Button} icon="theme" label=${`Colours: ${THEMES[now]}. Change to ${THEMES[next]}`} kind="quiet" onClick=${() => setTheme(next)} />
+    <span class="wide-only"><${Button} icon="help" label="Keyboard shortcuts" kind="quiet" onClick=${() => setHelp(true)} /></span>
+    ${help && html`<${Help} onClose=${() => setHelp(false)} />`}`;
+}
+
+/** The view, once its script is there. */
+function View({ view, parts }) {
+  const [state, setState] = useState({});
+  useEffect(() => {
+    let left = false;
+    VIEWS[view].load().then(
+      (Shown) => left || setState({ view, Shown }),
+      (error) => left || setState({ view, error }),
+    );
+    return () => {
+      left = true;
+    };
+  }, [view]);
+  if (state.view !== view) return null;
+  if (state.error) return html`<${Trouble} error=${{ title: "This part of the page could not be loaded", message: "Reload the page once the server answers." }} />`;
+  return html`<${state.Shown} parts=${parts} />`;
+}
+
+function App() {
+  const { view, parts } = useRoute();
+  const main = useRef(null);
+  const shown = useRef(view);
+  useShortcuts();
+  useLayoutEffect(() => {
+    document.title = `${VIEWS[view].title} · ragq`;
+    // After a change of view a screen reader and the keyboard begin where the new view begins.
+    if (shown.current !== view) main.current.focus();
+    shown.current = view;
+  }, [view]);
+  const links = Object.entries(VIEWS);
+  const skip = (event) => {
+    event.preventDefault();
+    main.current.focus();
+  };
+  return html`
+    <a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
+    <header class="top">
+      <a class="brand" href="#/ask"><img src="/page/icon.svg" alt="" width="26" height="26" />ragq</a>
+      <nav class="views" aria-label="Views">
+        ${links.map(([name, { title, icon }]) => html`<a href=${`#/${name}`} aria-current=${name === view ? "page" : undefined} key=${name}>
+          <${Icon} name=${icon} /><span>${title}</span></a>`)}
+      </nav>
+      <div class="tools"><${Health} /><${Tools} /></div>
+    </header>
+    <main id="main" tabindex="-1" ref=${main}><${Locked} kind="api"><${View} view=${view} parts=${parts} /><//></main>
+    <${Announcements} />`;
+}
+
+const root = document.getElementById("app");
+root.textContent = "";
+render(html`<${App} />`, root);
+resume();

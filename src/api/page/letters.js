@@ -1,0 +1,119 @@
+// The view Dead letters: groups by cause, the list, one letter with its payload and attempts, replay and discard.
+import { get, send, withQuery } from "./http.js";
+import { Locked } from "./keys.js";
+import { KINDS } from "./queue.js";
+import { ReplayDialog, Replays } from "./replay.js";
+import { Letter } from "./letter.js";
+import { Button, Confirm, Empty, html, Trouble, usePolled, useState } from "./ui.js";
+import { ago, count, date, many, plain, sentence } from "./words.js";
+
+const PAGE = 50;
+
+function Groups({ groups, chosen, onChoose, onReplay }) {
+  return html`<ul class="groups">
+    ${groups.map((group) => {
+      const { reason, code, count: letters } = group;
+      const mine = chosen?.reason === reason && chosen?.code === code;
+      return html`<li class=${`card group ${mine ? "chosen" : ""}`} key=${reason + code}>
+        <button type="button" class="grow cause" aria-pressed=${mine} onClick=${() => onChoose(mine ? undefined : { reason, code })}>
+          <strong>${plain(code)}</strong><span class="faint">${plain(reason)}</span></button>
+        <span class="figure">${count(letters)}</span>
+        <${Button} icon="again" aria-label=${`Replay the group ${plain(code)}, ${plain(reason)}`} onClick=${() => onReplay(group)}>Replay group<//>
+      </li>`;
+    })}
+  </ul>`;
+}
+
+function Row({ letter, checked, onCheck }) {
+  const { job_id: id, kind, error, reason, attempt, dead_at: died, tenant } = letter;
+  return html`<tr>
+    <td><input type="checkbox" aria-label=${`Select ${id}`} checked=${checked} onChange=${() => onCheck(id)} /></td>
+    <td class="title"><a href=${`#/letters/${id}`}>${sentence(error.message)}</a>
+      <span class="faint">${plain(error.code)}, ${plain(reason)} · ${id}</span></td>
+    <td class="wide-cell">${KINDS[kind]}</td>
+    <td class="wide-cell">${tenant}</td>
+    <td class="num wide-cell">${count(attempt)}</td>
+    <td><time datetime=${died} title=${date(died)}>${ago(died)}</time></td>
+  </tr>`;
+}
+
+/** All pages asked for, with the groups over everything. */
+async function read(filter, pages, signal) {
+  const items = [];
+  let cursor;
+  let groups;
+  for (let page = 0; page < pages; page += 1) {
+    const got = await get(withQuery("/admin/dlq", { ...filter, limit: PAGE, cursor }), { as: "admin", signal });
+    items.push(...got.items);
+    groups ??= got.groups;
+    cursor = got.next_cursor;
+    if (!cursor) break;
+  }
+  return { items, groups, more: Boolean(cursor) };
+}
+
+/** Discards letters one by one; those that are gone already are as good as discarded. */
+async function discard(ids) {
+  for (const id of ids) {
+    try {
+      await send("DELETE", `/admin/dlq/${id}`, { as: "admin" });
+    } catch (error) {
+      if (error.status !== 404) throw error;
+    }
+  }
+}
+
+function List() {
+  const [kind, setKind] = useState("");
+  const [cause, setCause] = useState(undefined);
+  const [pages, setPages] = useState(1);
+  const [chosen, setChosen] = useState([]);
+  const [dialog, setDialog] = useState(undefined);
+  const about = [kind, cause?.reason, cause?.code, pages];
+  const all = usePolled((signal) => get(withQuery("/admin/dlq", { kind, limit: 1 }), { as: "admin", signal }), 4000, [kind]);
+  const list = usePolled((signal) => read({ kind, ...cause }, pages, signal), 4000, about);
+  const error = list.error ?? all.error;
+  if (error && !list.value) return html`<${Trouble} error=${error} again=${list.again} />`;
+  if (!list.value || !all.value) return html`<p class="faint" role="status">Reading the dead letters…</p>`;
+  const ids = list.value.items.map((letter) => letter.job_id);
+  const selected = chosen.filter((id) => ids.includes(id));
+  const check = (id) => setChosen(chosen.includes(id) ? chosen.filter((one) => one !== id) : [...chosen, id]);
+  const checkAll = () => setChosen(selected.length === ids.length ? [] : ids);
+  const renew = () => {
+    setDialog(undefined);
+    setChosen([]);
+    list.again();
+    all.again();
+  };
+  const replayGroup = ({ reason, code }) =>
+    setDialog({ replay: { reason, code, kind: kind || undefined }, title: `Replay ${plain(code)}, ${plain(reason)}` });
+  const filters = html`<div class="row">
+    <label for="kind">Kind</label>
+    <select id="kind" value=${kind} onChange=${(event) => setKind(event.target.value)}>
+      <option value="">All</option>${Object.entries(KINDS).map(([name, word]) => html`<option key=${name} value=${name}>${word}</option>`)}</select>
+    <span class="grow"></span>
+    ${selected.length > 0 && html`<span class="faint">${count(selected.length)} selected</span>
+      <${Button} icon="again" onClick=${() => setDialog({ replay: { ids: selected }, title: `Replay ${many(selected.length, "selected dead letter")}` })}>Replay selected<//>
+      <${Button} icon="trash" kind="danger" onClick=${() => setDialog({ discard: selected })}>Discard selected<//>`}
+  </div>`;
+  if (!all.value.groups.length) {
+    return html`${kind && filters}<${Empty} title="No dead letters"><p>Every job has either succeeded or is still being tried. Jobs that are given up come here, with the reason and every attempt.</p><//>`;
+  }
+  return html`
+    <${Groups} groups=${all.value.groups} chosen=${cause} onChoose=${setCause} onReplay=${replayGroup} />
+    ${filters}
+    <div class="card scroll" tabindex="0" role="region" aria-label="Dead letters"><table>
+      <thead><tr><th><input type="checkbox" aria-label="Select all" checked=${selected.length > 0 && selected.length === ids.length} onChange=${checkAll} /></th>
+        <th>What was wrong</th><th class="wide-cell">Kind</th><th class="wide-cell">Tenant</th><th class="num wide-cell">Attempts</th><th>Died</th></tr></thead>
+      <tbody>${list.value.items.map((letter) => html`<${Row} key=${letter.job_id} letter=${letter} checked=${selected.includes(letter.job_id)} onCheck=${check} />`)}</tbody>
+    </table></div>
+    ${list.value.more && html`<div><${Button} onClick=${() => setPages(pages + 1)}>Load more<//></div>`}
+    ${dialog?.replay && html`<${ReplayDialog} title=${dialog.title} filter=${dialog.replay} onClose=${renew} />`}
+    ${dialog?.discard && html`<${Confirm} title="Discard for good?" yes=${`Discard ${count(dialog.discard.length)}`} onClose=${renew} onYes=${() => discard(dialog.discard)}
+      text=${`${many(dialog.discard.length, "dead letter")} will be gone, with payload and attempts. This can't be undone.`} />`}`;
+}
+
+export function Letters({ parts: [id] }) {
+  const shown = id ? html`<${Letter} id=${id} key=${id} />` : html`<header><h1>Dead letters</h1></header><${Locked} kind="admin"><${Replays} /><${List} /><//>`;
+  return html`<div class="page">${shown}</div>`;
+}

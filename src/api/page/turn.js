@@ -1,0 +1,125 @@
+// One question with its answer: the job's life, the answer as it comes, its sources, what can be done with it.
+import { isOver } from "./job.js";
+import { Markdown } from "./markdown.js";
+import { cancel, jobOf } from "./turns.js";
+import { store } from "./store.js";
+import { Button, copy, html, useNow, useState, useStore } from "./ui.js";
+import { duration, hint, many, sentence, time, until } from "./words.js";
+
+const nothing = store(undefined);
+const starting = { phase: "sending", text: "", citations: [], attempt: 0 };
+
+function place({ position }) {
+  if (position === undefined || position === null) return "Queued";
+  return position === 0 ? "Queued, next in line" : `Queued, ${many(position, "question")} before it`;
+}
+
+function attempt(job) {
+  if (job.attempt < 2) return "";
+  return job.attempts ? `, attempt ${job.attempt} of ${job.attempts}` : `, attempt ${job.attempt}`;
+}
+
+/** What the job is doing, in a sentence; `busy` phases have a moving mark. */
+function life(job) {
+  const { code, message, retry_at: at } = job.error ?? {};
+  switch (job.phase) {
+    case "sending":
+      return at ? { tone: "wait", text: `${sentence(message)} Sending it again at ${time(at)}`, at } : { tone: "busy", text: "Sending" };
+    case "queued":
+      return { tone: "busy", text: place(job) };
+    case "running":
+      return job.citations.length
+        ? { tone: "busy", text: `Reading ${many(job.citations.length, "passage")}${attempt(job)}` }
+        : { tone: "busy", text: `Running: looking for passages${attempt(job)}` };
+    case "answering":
+      return { tone: "busy", text: `Answering${attempt(job)}` };
+    case "deferred":
+      return { tone: "wait", text: `Deferred: ${sentence(message)} It goes on at ${time(at)} and no attempt is used`, at, code };
+    case "retrying":
+      return { tone: "wait", text: `Retrying: ${sentence(message)} The next attempt is at ${time(at)}`, at, code };
+    case "dead":
+      return { tone: "bad", text: `Failed for good: ${message}`, code };
+    case "cancelled":
+      return { tone: "over", text: "Cancelled" };
+    case "refused":
+      return { tone: "bad", text: `Not accepted: ${message}`, code };
+    case "lost":
+      return { tone: "bad", text: "The server no longer has this answer. Ask again to get a new one" };
+    default:
+      return undefined;
+  }
+}
+
+function Life({ job }) {
+  const state = life(job);
+  const now = useNow(Boolean(state?.at));
+  if (!state) return null;
+  const what = hint(state.code);
+  return html`<div class=${`life ${state.tone}`}>
+    <span class="mark" aria-hidden="true"></span>
+    <p><span aria-live="polite">${sentence(state.text)}${what ? ` ${what}` : ""}</span>
+      ${state.at && html` <span class="faint" aria-hidden="true">${until(state.at, now)}</span>`}</p>
+  </div>
+  ${job.connected === false && !isOver(job) && html`<p class="life wait" role="status"><span class="mark" aria-hidden="true"></span>
+    The connection is lost. The answer goes on by itself as soon as the server can be reached.</p>`}`;
+}
+
+function Facts({ job }) {
+  const facts = [
+    job.model === "extractive" ? "quoted from the documents" : job.model,
+    job.took !== undefined && duration(job.took),
+    job.tokens > 0 && many(job.tokens, "token"),
+    job.attempt > 1 && `attempt ${job.attempt}`,
+    job.degraded && "found by words alone: the embedding model failed",
+    job.truncated && "cut short at the model's length limit",
+  ];
+  return html`<p class="facts faint">${facts.filter(Boolean).join(" · ")}</p>`;
+}
+
+function Sources({ citations, onSource }) {
+  if (!citations.length) return null;
+  return html`<ul class="sources" aria-label="Sources">
+    ${citations.map((citation) => html`<li key=${citation.index}>
+      <button type="button" class="source" onClick=${() => onSource(citation)}>
+        <span class="chip still">${citation.index}</span>
+        <span class="name">${citation.title}</span>
+        <span class="quote">${citation.text.slice(0, 200).replace(/[#*_`>|\s]+/g, " ")}</span>
+      </button>
+    </li>`)}
+  </ul>`;
+}
+
+/** The text that "Copy" gives: the answer with its sources. */
+function plainText({ text, citations }) {
+  const sources = citations.map((one) => `[${one.index}] ${one.title}${one.source && one.source !== one.title ? ` (${one.source})` : ""}`);
+  return sources.length ? `${text}\n\n${sources.join("\n")}\n` : text;
+}
+
+export function Turn({ conversation, turn, onSource, onAgain }) {
+  const running = useStore(jobOf(turn) ?? nothing);
+  const [trouble, setTrouble] = useState(undefined);
+  const job = running ?? turn.end ?? starting;
+  const over = isOver(job);
+  const cite = (n) => {
+    const citation = job.citations.find((one) => one.index === n);
+    return citation && html`<button type="button" class="chip" title=${citation.title} aria-label=${`Source ${n}: ${citation.title}`}
+      onClick=${() => onSource(citation)}>${n}</button>`;
+  };
+  const stop = () => cancel(conversation, turn).catch(setTrouble);
+  const answered = job.phase === "completed";
+  return html`<article class="turn" aria-label=${`Question: ${turn.query}`}>
+    <div class="question"><p>${turn.query}</p>
+      ${turn.collection && html`<p class="faint">in ${turn.collection}</p>`}</div>
+    <div class="answer">
+      <${Life} job=${job} />
+      ${job.text && html`<div aria-live="polite" aria-busy=${!over}><${Markdown} text=${job.text} cite=${cite} /></div>`}
+      ${answered && html`<${Sources} citations=${job.citations} onSource=${onSource} /><${Facts} job=${job} />`}
+      ${trouble && html`<p class="bad" role="alert">${trouble.message}</p>`}
+      <div class="row actions">
+        ${!over && html`<${Button} icon="stop" onClick=${stop}>Cancel<//>`}
+        ${answered && html`<${Button} icon="copy" kind="quiet" onClick=${() => copy(plainText(job))}>Copy<//>`}
+        ${over && html`<${Button} icon="again" kind="quiet" onClick=${onAgain}>Ask again<//>`}
+      </div>
+    </div>
+  </article>`;
+}

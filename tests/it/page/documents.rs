@@ -1,0 +1,91 @@
+//! Documents: files in with the fate of each, the list, chunks, deletion, collections.
+
+use serde_json::json;
+
+use super::{browser::Tab, site::Site};
+
+/// Drops files on the page as a hand would: names with contents.
+async fn drop_files(tab: &Tab, files: &[(String, &str)]) {
+    tab.until("document.querySelector('.drop')").await;
+    let dropping = format!(
+        "(() => {{ const transfer = new DataTransfer();
+           for (const [name, text] of {}) transfer.items.add(new File([text], name));
+           const event = (type) => new DragEvent(type, {{ dataTransfer: transfer, bubbles: true, cancelable: true }});
+           const place = document.querySelector('.drop');
+           for (const type of ['dragover', 'drop']) place.dispatchEvent(event(type)); }})()",
+        json!(files)
+    );
+    tab.eval(&dropping).await;
+}
+
+#[tokio::test]
+async fn of_fifty_files_three_bad_ones_are_named_with_their_reason_and_the_rest_can_be_asked() {
+    let site = Site::start().await;
+    let tab = site.open("#/documents").await;
+    tab.says("No documents yet").await;
+    let text = "# Berth\n\nShips of the northern line moor at the berth with the green lamp.\n";
+    let mut files: Vec<_> = (0..47).map(|n| (format!("berth-{n}.md"), text)).collect();
+    files.insert(3, ("tool.exe".into(), "MZ"));
+    files.insert(17, ("empty.txt".into(), ""));
+    files.insert(40, ("scan.pdf".into(), "%PDF-1.7 and then nothing of a PDF"));
+    drop_files(&tab, &files).await;
+    tab.says("47 files taken in, 3 failed").await;
+    let failed = tab.eval("[...document.querySelectorAll('.upload:has(.why)')].map((e) => e.innerText)").await;
+    let failed: Vec<&str> = failed.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    for (name, why) in [
+        ("tool.exe", "Files of this type are not read"),
+        ("empty.txt", "The file is empty"),
+        ("scan.pdf", "Get a whole copy"),
+    ] {
+        assert!(failed.iter().any(|text| text.contains(name) && text.contains(why)), "{name}: {failed:?}");
+    }
+    tab.until("document.querySelectorAll('tbody tr').length >= 47").await;
+    tab.click("button", "Clear the list").await;
+    tab.until("!document.querySelector('.upload')").await;
+    tab.click("link", "Ask").await;
+    tab.ask("Where do ships of the northern line moor?").await;
+    tab.says("the berth with the green lamp").await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn a_document_shows_its_chunks_and_text_and_goes_when_it_is_deleted() {
+    let site = Site::start().await;
+    let paragraphs: String = (0..40)
+        .map(|n| format!("## Part {n}\n\nThe pilot boards at buoy {n}. {}\n\n", "Mind the current. ".repeat(20)))
+        .collect();
+    site.put("pilot", "Pilotage", &format!("# Pilotage\n\n{paragraphs}")).await;
+    site.put("other", "Mooring", "Two lines fore and two lines aft.").await;
+    let tab = site.open("#/documents").await;
+    tab.click("link", "Pilotage").await;
+    tab.says("The pilot boards at buoy 0.").await;
+    tab.says("bytes 0 to").await;
+    tab.click("button", "Text").await;
+    tab.says("# Pilotage").await;
+    tab.click("button", "Delete").await;
+    tab.says("Delete this document?").await;
+    tab.click("button", "Delete").await;
+    tab.until("location.hash === '#/documents'").await;
+    tab.says("Mooring").await;
+    tab.silent("Pilotage").await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn a_file_goes_into_the_collection_that_was_named_and_only_there_it_is_found() {
+    let site = Site::start().await;
+    site.put("other", "Mooring", "Two lines fore and two lines aft.").await;
+    let tab = site.open("#/documents").await;
+    tab.fill("into", "harbour").await;
+    drop_files(&tab, &[("lamp.md".into(), "The lamp of the harbour office is lit at dusk.")]).await;
+    tab.says("1 file taken in").await;
+    tab.click("button", "harbour").await;
+    tab.until("document.querySelectorAll('tbody tr').length === 1").await;
+    tab.click("link", "Ask").await;
+    tab.until("document.querySelector('#collection option[value=harbour]')").await;
+    tab.eval("(() => { const s = document.querySelector('#collection'); s.value = 'harbour'; s.dispatchEvent(new Event('change', { bubbles: true })); })()").await;
+    tab.ask("When is the lamp lit?").await;
+    tab.says("in harbour").await;
+    tab.says("is lit at dusk").await;
+    tab.finish();
+}
