@@ -17,22 +17,25 @@ function style(name) {
   return there;
 }
 
-/** The views by the first part of the hash; those that are not seen first are loaded when they are asked for. */
+/** The views by the first part of the hash, and whose they are; those not seen first are loaded when asked for. */
 const VIEWS = {
-  ask: { title: "Ask", icon: "ask", load: async () => Ask },
+  ask: { title: "Ask", icon: "ask", kind: "api", load: async () => Ask },
   documents: {
     title: "Documents",
     icon: "documents",
+    kind: "api",
     load: async () => (await Promise.all([import("./documents.js"), style("documents.css")]))[0].Documents,
   },
   queue: {
     title: "Queue",
     icon: "queue",
+    kind: "admin",
     load: async () => (await Promise.all([import("./queue.js"), style("documents.css"), style("operator.css")]))[0].Queue,
   },
   letters: {
     title: "Dead letters",
     icon: "letters",
+    kind: "admin",
     load: async () => (await Promise.all([import("./letters.js"), style("documents.css"), style("operator.css")]))[0].Letters,
   },
 };
@@ -180,7 +183,7 @@ function App() {
       </nav>
       <div class="tools"><${Health} /><${Tools} /></div>
     </header>
-    <main id="main" tabindex="-1" ref=${main}><${Locked} kind="api"><${View} view=${view} parts=${parts} /><//></main>
+    <main id="main" tabindex="-1" ref=${main}><${Locked} kind=${VIEWS[view].kind}><${View} view=${view} parts=${parts} /><//></main>
     <${Announcements} />`;
 }
 

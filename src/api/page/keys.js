@@ -64,7 +64,7 @@ export function KeyForm({ kind }) {
     if (value.trim()) give(kind, value.trim());
   };
   return html`<form class="card keyform" onSubmit=${submit}>
-    <h2>${texts.title}</h2>
+    <h1>${texts.title}</h1>
     <p>${texts.text}</p>
     <label for=${`key-${kind}`}>${texts.label}</label>
     <div class="row">

@@ -25,7 +25,7 @@ const ICONS = {
   pause: "M9 5v14M15 5v14",
   play: "M8 5l11 7-11 7z",
   theme: "M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z",
-  keys: "M14.5 3a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM10 14l-7 7M5 19l2 2",
+  keys: "M20 12a4 4 0 1 1-8 0 4 4 0 0 1 8 0zM12 12H3v4M7 12v3",
   help: "M9 9a3 3 0 1 1 4.2 2.8c-.9.4-1.2 1-1.2 2.2M12 18v.01",
   list: "M4 6h16M4 12h16M4 18h16",
   back: "M15 5l-7 7 7 7",
@@ -60,6 +60,8 @@ export function Dialog({ title, onClose, children, wide = false }) {
     const dialog = ref.current;
     const before = document.activeElement;
     dialog.showModal();
+    // Not on the cross, where the browser would begin.
+    dialog.querySelector(".dialog > :not(header) :is(input, select, textarea, button, a)")?.focus();
     return () => {
       dialog.close();
       before?.isConnected && before.focus();

@@ -35,8 +35,12 @@ const CASES: u32 = 2_000;
 const SEED: u64 = 7;
 
 /// Statuses that the contract tells of and no request here leads to, with the reason.
-const UNSEEN: [(u16, &str); 3] =
-    [(500, "a defect"), (503, "nothing is out of order here"), (429, "no rate is set here")];
+const UNSEEN: [(u16, &str); 4] = [
+    (500, "a defect"),
+    (503, "nothing is out of order here"),
+    (429, "no rate is set here"),
+    (304, "nobody names what he has here"),
+];
 
 fn config() -> Config {
     let plain = Config::default();

@@ -3,6 +3,8 @@
 mod ask;
 mod browser;
 mod documents;
+mod everywhere;
+mod operator;
 mod safety;
 mod site;
 

@@ -81,6 +81,18 @@ impl Site {
         serde_json::from_str(&text).unwrap_or(Value::String(text))
     }
 
+    /// Asks past the page and waits until the job is `state`; its id.
+    pub async fn ask(&self, query: &str, state: &str) -> String {
+        let job = self.send(Method::POST, "/chat", json!({ "query": query })).await["job_id"].clone();
+        let job = job.as_str().expect("a job id").to_owned();
+        eventually(async || {
+            let view = self.send(Method::GET, &format!("/job-status?job_id={job}"), Value::Null).await;
+            (view["status"] == state).then_some(())
+        })
+        .await;
+        job
+    }
+
     /// Takes in a text and waits until it can be found.
     pub async fn put(&self, id: &str, title: &str, text: &str) {
         self.send(Method::POST, "/documents", json!({ "document_id": id, "title": title, "text": text })).await;

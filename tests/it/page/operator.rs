@@ -1,0 +1,127 @@
+//! Queue and Dead letters: figures, pause and resume, breakers; letters read, edited, replayed, discarded.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    browser::Tab,
+    on_both_queues,
+    site::{ADMIN_TOKEN, Queue, Site},
+};
+use crate::support::provider::{Reply, ScriptedProvider};
+
+const NOTES: &str = "Releases leave the yard on Tuesdays, after the harbour master has signed.";
+
+on_both_queues!(a_group_is_replayed_at_a_rate_after_a_dry_run, pausing_holds_questions_back_until_they_are_resumed);
+
+fn too_long() -> Reply {
+    Reply::error(400, "context_length_exceeded", "This model's maximum context length is 10 tokens.")
+}
+
+async fn operating(queue: Queue, replies: Vec<Reply>) -> (Site, ScriptedProvider) {
+    let provider = ScriptedProvider::start(replies).await;
+    let site = Site::start_with(queue, Some(&provider), &[]).await;
+    site.put("release", "Release notes", NOTES).await;
+    (site, provider)
+}
+
+/// A view of the operator with the token given.
+async fn unlocked(site: &Site, view: &str) -> Tab {
+    let tab = site.open(view).await;
+    tab.says("This is for the operator").await;
+    tab.fill("Admin token", ADMIN_TOKEN).await;
+    tab.press("Enter").await;
+    tab.silent("This is for the operator").await;
+    tab
+}
+
+#[tokio::test]
+async fn a_wrong_admin_token_is_refused_and_the_right_one_opens_both_views() {
+    let site = Site::start().await;
+    let tab = site.open("#/queue").await;
+    tab.fill("Admin token", "not-the-token-of-the-operator").await;
+    tab.press("Enter").await;
+    tab.says("The server did not take the one it was given").await;
+    tab.fill("Admin token", ADMIN_TOKEN).await;
+    tab.press("Enter").await;
+    tab.says("Nothing waits for a worker").await;
+    tab.press("Alt+4").await;
+    tab.says("No dead letters").await;
+    assert_eq!(tab.eval("Object.values(localStorage).some((kept) => kept.includes('token'))").await, json!(false));
+    tab.finish();
+}
+
+async fn pausing_holds_questions_back_until_they_are_resumed(queue: Queue) {
+    let (site, provider) = operating(queue, vec![Reply::text("On Tuesdays [1].")]).await;
+    let tab = unlocked(&site, "#/queue").await;
+    tab.click("button", "Pause questions").await;
+    tab.says("What is paused is still accepted").await;
+    let job = site.ask("When do releases leave?", "queued").await;
+    tab.until("[...document.querySelectorAll('.tile')].some((tile) => /queued\\s*1/.test(tile.innerText))").await;
+    assert_eq!(provider.calls().len(), 0);
+    tab.click("button", "Resume questions").await;
+    tab.silent("What is paused is still accepted").await;
+    let view = site.send(Method::GET, &format!("/job-status?job_id={job}&wait_ms=30000"), Value::Null).await;
+    assert_eq!(view["status"], "completed", "{view}");
+    tab.finish();
+}
+
+#[tokio::test]
+async fn a_letter_shows_its_attempts_and_goes_back_into_the_queue_as_edited() {
+    let (site, provider) = operating(Queue::Embedded, vec![too_long(), Reply::text("On Tuesdays [1].")]).await;
+    let job = site.ask("When do releases leave, in every detail?", "dead").await;
+    let tab = unlocked(&site, "#/letters").await;
+    tab.says("context too long").await;
+    tab.eval("document.querySelector('td.title a').click()").await;
+    tab.says("What was to be done").await;
+    tab.says("died").await;
+    tab.until("document.querySelector('#query')?.value === 'When do releases leave, in every detail?'").await;
+    tab.fill("Question", "When do releases leave?").await;
+    tab.click("button", "Replay as edited").await;
+    tab.until("location.hash === '#/letters'").await;
+    let view = site.send(Method::GET, &format!("/job-status?job_id={job}&wait_ms=30000"), Value::Null).await;
+    assert_eq!(view["status"], "completed", "{view}");
+    assert!(provider.calls()[1].body.to_string().contains("When do releases leave?"));
+    tab.says("No dead letters").await;
+    tab.finish();
+}
+
+async fn a_group_is_replayed_at_a_rate_after_a_dry_run(queue: Queue) {
+    let (site, provider) = operating(queue, (0..4).map(|_| too_long()).collect()).await;
+    for n in 0..4 {
+        site.ask(&format!("When do releases leave, question {n}?"), "dead").await;
+    }
+    provider.then(vec![Reply::default_forever(Reply::text("On Tuesdays [1]."))]);
+    let tab = unlocked(&site, "#/letters").await;
+    tab.click("button", "Replay the group context too long").await;
+    tab.fill("Each second, at most", "20").await;
+    tab.until("find('button', 'Replay').disabled").await;
+    tab.click("button", "Dry run").await;
+    tab.says("4 dead letters would be replayed").await;
+    tab.click("button", "Replay 4").await;
+    tab.says("4 of 4 replayed").await;
+    tab.says("completed").await;
+    tab.says("No dead letters").await;
+    // How it went is still there after a reload.
+    tab.reload().await;
+    tab.says("4 of 4 replayed").await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn selected_letters_are_discarded_after_a_question() {
+    let (site, _provider) = operating(Queue::Embedded, vec![too_long(), too_long(), too_long()]).await;
+    for n in 0..3 {
+        site.ask(&format!("When do releases leave, question {n}?"), "dead").await;
+    }
+    let tab = unlocked(&site, "#/letters").await;
+    tab.until("document.querySelectorAll('tbody tr').length === 3").await;
+    tab.eval("[...document.querySelectorAll('tbody input')].slice(0, 2).forEach((box) => box.click())").await;
+    tab.click("button", "Discard selected").await;
+    tab.says("2 dead letters will be gone").await;
+    tab.click("button", "Discard 2").await;
+    tab.until("document.querySelectorAll('tbody tr').length === 1").await;
+    let letters = site.send(Method::GET, "/admin/dlq", Value::Null).await;
+    assert_eq!(letters["items"].as_array().unwrap().len(), 1);
+    tab.finish();
+}
