@@ -1,4 +1,4 @@
-//! Chromium as a child, driven over its DevTools protocol.
+//! Chromium as a child, driven over its debugging protocol.
 //!
 //! The protocol goes over the browser's own pair of pipes: no port, no WebSocket, and a browser whose test has gone
 //! ends by itself. A tab remembers everything that must not happen on the page, such as uncaught errors and whatever
@@ -91,7 +91,7 @@ async fn read(pipe: ChildStdout, seen: Arc<Mutex<Seen>>) {
 
 impl Browser {
     /// Starts one with an empty profile of its own.
-    pub async fn start() -> Self {
+    pub fn start() -> Self {
         let profile = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new("sh");
         command.args(["-c", LAUNCH, "chromium"]).args(FLAGS);
@@ -220,9 +220,8 @@ impl Tab {
                 tokio::time::sleep(Duration::from_millis(25)).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, held).await.is_err() {
-            panic!("{expression} never held; the page says: {}", self.text().await);
-        }
+        let in_time = tokio::time::timeout(PATIENCE, held).await.is_ok();
+        assert!(in_time, "{expression} never held; the page says: {}", self.text().await);
     }
 
     /// Waits until the page says this.

@@ -51,10 +51,9 @@ async fn of_fifty_files_three_bad_ones_are_named_with_their_reason_and_the_rest_
 #[tokio::test]
 async fn a_document_shows_its_chunks_and_text_and_goes_when_it_is_deleted() {
     let site = Site::start().await;
-    let paragraphs: String = (0..40)
-        .map(|n| format!("## Part {n}\n\nThe pilot boards at buoy {n}. {}\n\n", "Mind the current. ".repeat(20)))
-        .collect();
-    site.put("pilot", "Pilotage", &format!("# Pilotage\n\n{paragraphs}")).await;
+    let part = |n| format!("## Part {n}\n\nThe pilot boards at buoy {n}. {}\n\n", "Mind the current. ".repeat(20));
+    let parts: Vec<_> = (0..40).map(part).collect();
+    site.put("pilot", "Pilotage", &format!("# Pilotage\n\n{}", parts.concat())).await;
     site.put("other", "Mooring", "Two lines fore and two lines aft.").await;
     let tab = site.open("#/documents").await;
     tab.click("link", "Pilotage").await;

@@ -8,7 +8,7 @@ mod operator;
 mod safety;
 mod site;
 
-/// The same test with the jobs in SQLite and in Redis.
+/// The same test with the jobs in a file and in Redis.
 macro_rules! on_both_queues {
     ($($name:ident),* $(,)?) => {
         mod embedded {

@@ -56,7 +56,9 @@ impl Site {
         settings.extend(model_url.as_ref().map(|url| ("OPENAI_BASE_URL", url.as_str())));
         settings.extend(more);
         let data = folder.path().join("data");
-        let (up, browser) = tokio::join!(Up::start(&data, &settings), Browser::start());
+        // It comes up while ragq does.
+        let browser = Browser::start();
+        let up = Up::start(&data, &settings).await;
         let http = reqwest::Client::builder().build().expect("a client");
         Self { up, browser, http, _redis: redis, _folder: folder }
     }
