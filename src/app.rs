@@ -21,10 +21,11 @@ use crate::{
         extractive::ExtractiveModel,
         openai::{OpenAiEmbedder, OpenAiModel, SetupError},
     },
-    queue::{Cells, SharedJobStore, StoreError, redis::link::LinkError},
+    queue::{Cells, SharedJobStore, StoreError, observed::Observed, redis::link::LinkError},
     rag::{ask::Ask, ingest::Ingest, retrieve::Retriever},
     replay::Replayer,
     resilience::decision::RetryPolicy,
+    telemetry::metrics::{Metrics, Scope, Sets},
     worker::{KindSettings, Processor, Worker, WorkerSettings},
 };
 
@@ -85,6 +86,9 @@ pub enum AppError {
     /// The API keys can't be read.
     #[error("{0}")]
     Keys(#[from] Problem),
+    /// The metrics can't be declared.
+    #[error("the metrics can't be declared")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
 
 impl AppError {
@@ -113,6 +117,7 @@ pub struct App {
     model: Arc<dyn AnswerModel>,
     embedder: Option<Arc<dyn Embedder>>,
     settings: Settings,
+    metrics: Metrics,
     clock: Arc<dyn Clock>,
     keys: api::ApiKeys,
     gates: Arc<Gates>,
@@ -150,12 +155,14 @@ impl App {
         let cells: Arc<dyn Cells> = port.clone();
         let gates = Arc::new(Gates::open(&settings, &cells));
         let (model, embedder) = models(&settings, &gates)?;
+        let metrics = metrics(&settings, role)?;
         Ok(Self {
-            store: port,
+            store: Arc::new(Observed::new(port, metrics.clone())),
             index: index.port(),
             model,
             embedder,
             settings,
+            metrics,
             clock,
             keys,
             gates,
@@ -192,6 +199,11 @@ impl App {
             None => "lexical".to_owned(),
         };
         api::Setup { queue: self.queue_setup.clone(), index: format!("{}, {retrieval}", self.index_setup), model }
+    }
+
+    /// What the app counts.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How long the head of a request may be in coming.
@@ -235,14 +247,20 @@ impl App {
             drain,
             health: self.gates.clone(),
             setup: self.setup(),
+            metrics: self.metrics.clone(),
         })
     }
 
     /// A worker for all kinds of jobs.
     pub fn worker(&self, upkeep: Arc<Notify>) -> Worker {
         let settings = &self.settings;
-        let retriever =
-            Retriever::new(self.index.clone(), self.store.clone(), self.embedder.clone(), settings.retrieval.clone());
+        let retriever = Retriever::new(
+            self.index.clone(),
+            self.store.clone(),
+            self.embedder.clone(),
+            settings.retrieval.clone(),
+            self.metrics.clone(),
+        );
         let ask = Ask::new(self.store.clone(), retriever, self.model.clone(), settings.retrieval.history_turns);
         let extractor = Extractor {
             program: self.program.clone(),
@@ -258,20 +276,22 @@ impl App {
             self.embedder.clone(),
             extractor,
             settings.embedding.batch,
+            self.metrics.clone(),
         );
         let processor = Arc::new(Processor::new(ask, ingest));
         let gates = Kind::ALL.iter().map(|kind| (*kind, self.gates.of(*kind))).collect();
-        Worker::new(self.store.clone(), processor, worker_settings(settings), upkeep).behind(gates)
+        Worker::new(self.store.clone(), processor, worker_settings(settings), upkeep, self.metrics.clone())
+            .behind(gates)
     }
 
     /// The worker for replays, which runs beside the API: they go on while there are no other workers.
     pub fn replayer(&self, upkeep: Arc<Notify>) -> Worker {
-        let handler = Arc::new(Replayer::new(self.store.clone(), self.settings.replay.clone()));
+        let handler = Arc::new(Replayer::new(self.store.clone(), self.settings.replay.clone(), self.metrics.clone()));
         let kind = KindSettings { slots: REPLAYS, timeout: REPLAY_TIMEOUT };
         let settings = worker_settings(&self.settings);
         let name = format!("{}-api", settings.name);
         let settings = WorkerSettings { name, kinds: HashMap::from([(Kind::Replay, kind)]), ..settings };
-        Worker::new(self.store.clone(), handler, settings, upkeep)
+        Worker::new(self.store.clone(), handler, settings, upkeep, self.metrics.clone())
     }
 
     /// Closes the stores; nothing may use them any more.
@@ -282,6 +302,12 @@ impl App {
         store.close().await;
         index.close().await;
     }
+}
+
+fn metrics(settings: &Settings, role: Role) -> Result<Metrics, metrics_exporter_prometheus::BuildError> {
+    let scope = if role.serves() { Scope::Deployment } else { Scope::Process };
+    let providers = settings.model.has_provider().then(|| settings.model.provider.clone());
+    Metrics::new(scope, Sets { routes: api::route_templates(), providers: providers.into_iter().collect() })
 }
 
 type Models = (Arc<dyn AnswerModel>, Option<Arc<dyn Embedder>>);

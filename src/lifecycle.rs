@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::serve::serve,
     app::App,
+    telemetry::metrics::Metrics,
     worker::{Stop, WorkerError, upkeep},
 };
 
@@ -24,6 +25,9 @@ const LAST_SECONDS: Duration = Duration::from_secs(5);
 
 /// How long requests may: an upload takes its time.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);
+
+/// How often histograms are brought up to date; a scrape does it too.
+const TIDY_EVERY: Duration = Duration::from_secs(10);
 
 /// A process that could not start, or ended though nobody told it to.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +140,12 @@ async fn supervise(app: App, listener: Option<TcpListener>, leaving: Cancellatio
         Ok("housekeeping")
     });
 
+    let tidying = tidy(app.metrics().clone(), stages.rest.clone());
+    parts.spawn(async move {
+        tidying.await;
+        Ok("metrics")
+    });
+
     let mut ending = Ending { outcome: Ok(()), worker: !works };
     tokio::select! {
         biased;
@@ -150,6 +160,13 @@ async fn supervise(app: App, listener: Option<TcpListener>, leaving: Cancellatio
     let outcome = end(&app, stages, parts, ending).await;
     app.close().await;
     outcome
+}
+
+/// Keeps what metrics hold from piling up until stopped.
+async fn tidy(metrics: Metrics, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(TIDY_EVERY)).await.is_some() {
+        metrics.tidy();
+    }
 }
 
 /// Ends all parts in order: no new jobs and not ready any more, callers sent elsewhere once that could be noticed, then

@@ -14,9 +14,9 @@ use ragq::{
         replay::{ReplayOrder, ReplayTally, Selection},
     },
     queue::{
-        Cell, Cells, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Deliveries, Documents, Fenced, Finish,
-        Leftover, Maintenance, Operations, Page, QueueStats, Release, Replay, ReplayStep, Replays, Result, StoreError,
-        Submissions, Swap, Upkeep, Watch, WorkerInfo, watch::Watchers,
+        Cancellation, Cell, Cells, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Deliveries, Documents, Fenced,
+        Finish, Leftover, Maintenance, Operations, Page, QueueStats, Release, Replay, ReplayStep, Replays, Result,
+        StoreError, Submissions, Swap, Upkeep, Watch, WorkerInfo, watch::Watchers,
     },
 };
 use serde_json::Value;
@@ -33,7 +33,7 @@ impl Submissions for NullStore {
     async fn job(&self, _: &Tenant, _: JobId) -> Result<Option<JobView>> {
         Ok(None)
     }
-    async fn cancel(&self, _: &Tenant, _: JobId) -> Result<Option<JobView>> {
+    async fn cancel(&self, _: &Tenant, _: JobId) -> Result<Option<Cancellation>> {
         Ok(None)
     }
     fn watch(&self, id: JobId) -> Watch {

@@ -29,6 +29,7 @@ use ragq::{
     },
     rag::{ask::Ask, ingest::Ingest, retrieve::Retriever},
     resilience::decision::RetryPolicy,
+    telemetry::metrics::{Metrics, Scope, Sets},
     worker::{KindSettings, Processor, Stop, Worker, WorkerSettings},
 };
 use serde_json::json;
@@ -65,7 +66,8 @@ impl PassageIndex for Stamp {
 }
 
 fn worker(store: SharedJobStore, index: Arc<dyn PassageIndex>) -> Worker {
-    let retriever = Retriever::new(index.clone(), store.clone(), None, settings::Retrieval::default());
+    let metrics = Metrics::new(Scope::Process, Sets::default()).unwrap();
+    let retriever = Retriever::new(index.clone(), store.clone(), None, settings::Retrieval::default(), metrics.clone());
     let ask = Ask::new(store.clone(), retriever, Arc::new(ExtractiveModel), 4);
     let extractor = Extractor {
         program: PathBuf::from(super::server::RAGQ),
@@ -74,7 +76,7 @@ fn worker(store: SharedJobStore, index: Arc<dyn PassageIndex>) -> Worker {
         max_text_bytes: 1 << 20,
         chunk_chars: 1_000,
     };
-    let ingest = Ingest::new(store.clone(), store.clone(), index, None, extractor, 1);
+    let ingest = Ingest::new(store.clone(), store.clone(), index, None, extractor, 1, metrics.clone());
     let processor = Arc::new(Processor::new(ask, ingest));
     let settings = WorkerSettings {
         name: "bench".to_owned(),
@@ -82,7 +84,7 @@ fn worker(store: SharedJobStore, index: Arc<dyn PassageIndex>) -> Worker {
         heartbeat: Duration::from_secs(3),
         policy: RetryPolicy::new(Duration::from_secs(1), Duration::from_mins(1)),
     };
-    Worker::new(store, processor, settings, Arc::new(Notify::new()))
+    Worker::new(store, processor, settings, Arc::new(Notify::new()), metrics)
 }
 
 fn job() -> NewJob {

@@ -7,6 +7,7 @@ use ragq::{
     config::Settings,
     domain::clock::SystemClock,
     index::{PassageIndex, embedded::EmbeddedIndex},
+    telemetry::metrics::{Metrics, Scope, Sets},
 };
 use serde_json::json;
 use tokio::{net::TcpListener, process::Command};
@@ -45,6 +46,7 @@ pub async fn serve_baseline() {
         drain: CancellationToken::new(),
         health: Arc::new(api::NothingWatched),
         setup: api::Setup::default(),
+        metrics: Metrics::new(Scope::Deployment, Sets { routes: api::route_templates(), ..Sets::default() }).unwrap(),
     }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("baseline at http://{}", listener.local_addr().unwrap());

@@ -100,5 +100,5 @@ pub async fn cancel(
 ) -> Result<Json<JobView>> {
     params.finish()?;
     let tenant = viewer.tenant_of(&state, id).await?.ok_or_else(not_found)?;
-    state.store.cancel(&tenant, id).await?.map(Json).ok_or_else(not_found)
+    state.store.cancel(&tenant, id).await?.map(|cancelled| Json(cancelled.job)).ok_or_else(not_found)
 }

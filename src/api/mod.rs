@@ -21,6 +21,7 @@ pub mod health;
 pub mod input;
 pub mod jobs;
 pub mod lists;
+pub mod metrics;
 pub mod openapi;
 pub mod page;
 pub mod problem;
@@ -46,6 +47,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(openapi::openapi))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(chat::ask))
         .routes(routes!(jobs::status))
         .routes(routes!(jobs::cancel))
@@ -64,10 +66,32 @@ fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(replays::replay_many))
 }
 
-/// What a process answers that only works on jobs: whether it lives and is ready.
+/// Every route there is, as method and template.
+pub fn route_templates() -> Vec<String> {
+    let (_, document) = described().split_for_parts();
+    let operations = document.paths.paths.iter().flat_map(|(path, item)| {
+        let methods = [
+            ("GET", &item.get),
+            ("PUT", &item.put),
+            ("POST", &item.post),
+            ("DELETE", &item.delete),
+            ("PATCH", &item.patch),
+        ];
+        methods
+            .into_iter()
+            .filter(|(_, operation)| operation.is_some())
+            .map(move |(method, _)| format!("{method} {path}"))
+    });
+    operations.collect()
+}
+
+/// What a process answers that only works on jobs: whether it lives and is ready, and its metrics.
 pub fn probes(state: ApiState) -> Router {
-    let (router, _) =
-        OpenApiRouter::<ApiState>::new().routes(routes!(health::live)).routes(routes!(health::ready)).split_for_parts();
+    let (router, _) = OpenApiRouter::<ApiState>::new()
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::metrics))
+        .split_for_parts();
     let around = middleware::from_fn_with_state(state.clone(), request::around);
     router.fallback(request::no_route).method_not_allowed_fallback(request::no_method).layer(around).with_state(state)
 }

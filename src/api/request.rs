@@ -44,6 +44,7 @@ pub async fn around(State(state): State<ApiState>, request: Request, next: Next)
         // A caller that keeps its connection would go on here until it breaks under a request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    state.metrics.request(&method, &route, response.status(), begun.elapsed());
     finish(response, &id, &method, &route, begun)
 }
 

@@ -7,9 +7,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     auth::{ApiKeys, Token},
     health::HealthSource,
+    metrics::LastLook,
     rate::Rate,
 };
-use crate::{config::settings, domain::clock::Clock, index::PassageIndex, queue::SharedJobStore};
+use crate::{
+    config::settings, domain::clock::Clock, index::PassageIndex, queue::SharedJobStore, telemetry::metrics::Metrics,
+};
 
 /// What this process is made of, in words for people; no addresses with passwords, no keys.
 #[derive(Clone, Debug, Default)]
@@ -48,12 +51,15 @@ pub struct ApiParts {
     pub health: Arc<dyn HealthSource>,
     /// What the page says of this process.
     pub setup: Setup,
+    /// Counts what happens.
+    pub metrics: Metrics,
 }
 
 /// The parts with what is made of them once.
 pub struct Shared {
     parts: ApiParts,
     pub(super) rate: Option<Rate>,
+    pub(super) last_look: LastLook,
 }
 
 impl Deref for Shared {
@@ -71,7 +77,7 @@ impl ApiState {
     /// The state made of these parts.
     pub fn new(parts: ApiParts) -> Self {
         let rate = parts.api.rate_per_minute.and_then(Rate::per_minute);
-        Self(Arc::new(Shared { parts, rate }))
+        Self(Arc::new(Shared { parts, rate, last_look: LastLook::default() }))
     }
 }
 

@@ -194,7 +194,7 @@ section! {
         /// What its boots are called in the figures; none: the machine's name.
         #[schemars(length(min = 1, max = 200))]
         name: Option<String> = None,
-        /// Address on which `ragq worker` answers health probes, written as `api.listen`; none: it opens no port.
+        /// Address on which `ragq worker` answers health probes and metrics, written as `api.listen`; none: it opens no port.
         #[schemars(length(min = 1))]
         listen: Option<String> = None,
         /// Questions worked on at a time.

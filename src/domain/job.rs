@@ -199,6 +199,10 @@ pub struct Delivery {
     pub deferrals: u32,
     /// When it was submitted.
     pub created_at: Timestamp,
+    /// When it was queued for this delivery.
+    pub queued_at: Timestamp,
+    /// When it was handed over.
+    pub delivered_at: Timestamp,
     /// How long until its deadline, if it has one.
     pub remaining: Option<Duration>,
     /// What an earlier attempt retrieved.

@@ -23,6 +23,7 @@ use crate::domain::{
 };
 
 pub mod cells;
+pub mod observed;
 pub mod redis;
 pub mod share;
 pub mod sqlite;
@@ -61,6 +62,15 @@ pub enum Fenced<T = ()> {
     Stale,
 }
 
+/// What became of an order to cancel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cancellation {
+    /// Whether this order ended the job: not if it was final already.
+    pub applied: bool,
+    /// The job as it is now.
+    pub job: JobView,
+}
+
 /// What callers of the API need.
 #[async_trait]
 pub trait Submissions: Send + Sync {
@@ -71,8 +81,8 @@ pub trait Submissions: Send + Sync {
     /// The job, if it is the tenant's.
     async fn job(&self, tenant: &Tenant, id: JobId) -> Result<Option<JobView>>;
 
-    /// Cancels the job unless it is final; the view is the one after. None: no such job of the tenant.
-    async fn cancel(&self, tenant: &Tenant, id: JobId) -> Result<Option<JobView>>;
+    /// Cancels the job unless it is final. None: no such job of the tenant.
+    async fn cancel(&self, tenant: &Tenant, id: JobId) -> Result<Option<Cancellation>>;
 
     /// Wakes whenever the job's status or event log changes, in this process or another.
     fn watch(&self, id: JobId) -> Watch;
@@ -297,6 +307,42 @@ pub struct QueueStats {
     pub paused: Vec<Kind>,
     /// The workers heard of within their lease.
     pub workers: Vec<WorkerView>,
+    /// Each kind by itself, all kinds present.
+    pub kinds: HashMap<Kind, KindStats>,
+    /// Dead letters per reason, all reasons present.
+    pub dead: HashMap<DeadReason, u64>,
+    /// How the store itself is.
+    pub condition: Condition,
+}
+
+/// How a store is, as far as it tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Bytes it takes up.
+    pub used_bytes: Option<u64>,
+    /// Bytes it may take up; none: as many as there are.
+    pub limit_bytes: Option<u64>,
+    /// Whether what it is told goes to a file.
+    pub append_only: Option<bool>,
+    /// Whether the last write to that file went well.
+    pub append_works: Option<bool>,
+    /// Whether it keeps everything when its memory is full.
+    pub keeps_all: Option<bool>,
+}
+
+/// The jobs of one kind in figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KindStats {
+    /// Waiting for a worker.
+    pub queued: u64,
+    /// Waiting for their time.
+    pub scheduled: u64,
+    /// Being worked on.
+    pub running: u64,
+    /// Given up.
+    pub dead: u64,
+    /// Age of the one that has been queued longest, in milliseconds.
+    pub oldest_queued_age_ms: Option<u64>,
 }
 
 /// Which dead letters.
@@ -397,6 +443,42 @@ pub trait Replays: Send + Sync {
     -> Result<Fenced<ReplayTally>>;
 }
 
+/// How many jobs of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerKind([u64; 3]);
+
+impl PerKind {
+    /// Of one kind.
+    pub const fn of(self, kind: Kind) -> u64 {
+        self.0[kind as usize]
+    }
+
+    /// Of all kinds.
+    pub fn total(self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// So many more of one kind.
+    pub const fn add(&mut self, kind: Kind, jobs: u64) {
+        self.0[kind as usize] += jobs;
+    }
+}
+
+impl From<[u64; 3]> for PerKind {
+    /// In the order of the kinds.
+    fn from(jobs: [u64; 3]) -> Self {
+        Self(jobs)
+    }
+}
+
+impl std::ops::AddAssign for PerKind {
+    fn add_assign(&mut self, more: Self) {
+        for kind in Kind::ALL {
+            self.add(*kind, more.of(*kind));
+        }
+    }
+}
+
 /// What one round of housekeeping did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Upkeep {
@@ -405,9 +487,9 @@ pub struct Upkeep {
     /// Jobs taken back from workers that fell silent.
     pub leases_lost: u64,
     /// Of those, dead as poison.
-    pub poisoned: u64,
-    /// Jobs that died of their deadline while waiting.
-    pub deadlines: u64,
+    pub poisoned: PerKind,
+    /// Jobs that died of their deadline while waiting, whether this round found them or a fetch before it.
+    pub deadlines: PerKind,
     /// Finished jobs whose retention was over.
     pub expired: u64,
     /// How long until there is more to do: something is due, a lease or a deadline ends. None: nothing is known.

@@ -3,7 +3,7 @@
 //! The new version's chunks stand beside the old ones until the job's end names them in one step with the
 //! registry; what is left over is swept afterwards. A crash anywhere leaves the old version seen.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ use crate::{
     index::{IndexedDocument, PassageIndex},
     model::Embedder,
     queue::{Deliveries, Documents, Finish},
+    telemetry::metrics::{IngestStage, Metrics},
 };
 
 /// Takes in, replaces and deletes documents.
@@ -28,6 +29,7 @@ pub struct Ingest {
     embedder: Option<Arc<dyn Embedder>>,
     extractor: Extractor,
     batch: usize,
+    metrics: Metrics,
 }
 
 impl Ingest {
@@ -39,8 +41,9 @@ impl Ingest {
         embedder: Option<Arc<dyn Embedder>>,
         extractor: Extractor,
         batch: usize,
+        metrics: Metrics,
     ) -> Self {
-        Self { store, documents, index, embedder, extractor, batch: batch.max(1) }
+        Self { store, documents, index, embedder, extractor, batch: batch.max(1), metrics }
     }
 
     /// Works on one delivery of an `ingest` job up to what it is to be finished with.
@@ -68,8 +71,9 @@ impl Ingest {
 
     async fn put(&self, delivery: &Delivery, document: &DocumentVersion) -> Result<Finish, Halt> {
         let bytes = self.store.upload(delivery.lease.job).await?.ok_or(Halt::LeaseLost)?;
-        let extracted = self.extractor.extract(document.format, bytes, &document.title).await?;
-        let vectors = self.embed(&extracted).await?;
+        let extract = self.extractor.extract(document.format, bytes, &document.title);
+        let extracted = self.stage(IngestStage::Extract, extract).await?;
+        let vectors = self.stage(IngestStage::Embed, self.embed(&extracted)).await?;
         let chunks = extracted.chunks.len() as u32;
         let text_bytes = extracted.text.len() as u64;
         let title = title(document, extracted.title.as_deref());
@@ -85,7 +89,7 @@ impl Ingest {
             vectors,
             embedding_model: self.embedding_model(),
         };
-        self.index.put(indexed).await?;
+        self.stage(IngestStage::Index, self.index.put(indexed)).await?;
         Ok(finish(
             document,
             DocumentCommit::Replaced {
@@ -96,6 +100,14 @@ impl Ingest {
             },
             json!({ "unchanged": false, "title": title, "chunks": chunks, "size_bytes": text_bytes }),
         ))
+    }
+
+    /// Runs a stage and notes how long it took.
+    async fn stage<T>(&self, stage: IngestStage, run: impl Future<Output = T> + Send) -> T {
+        let begun = Instant::now();
+        let done = run.await;
+        self.metrics.ingest_stage(stage, begun.elapsed());
+        done
     }
 
     /// Whether what is seen of the document is already what was submitted, vectors included.

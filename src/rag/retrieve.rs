@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Instant,
 };
 
 use super::tokens;
@@ -16,6 +17,7 @@ use crate::{
     index::{PassageIndex, QuestionVector, SearchQuery, fusion},
     model::Embedder,
     queue::Documents,
+    telemetry::metrics::{Metrics, RetrievalStage},
 };
 
 /// Finds the passages a question is answered from.
@@ -24,6 +26,7 @@ pub struct Retriever {
     documents: Arc<dyn Documents>,
     embedder: Option<Arc<dyn Embedder>>,
     settings: settings::Retrieval,
+    metrics: Metrics,
 }
 
 /// What is asked.
@@ -48,8 +51,9 @@ impl Retriever {
         documents: Arc<dyn Documents>,
         embedder: Option<Arc<dyn Embedder>>,
         settings: settings::Retrieval,
+        metrics: Metrics,
     ) -> Self {
-        Self { index, documents, embedder, settings }
+        Self { index, documents, embedder, settings, metrics }
     }
 
     /// The context for a question. It may hold no passage at all.
@@ -79,7 +83,17 @@ impl Retriever {
         }
         let passages = if rankings.len() == 1 { rankings.swap_remove(0) } else { fuse(rankings) };
         let passages = pack(distinct(passages), top_k, self.settings.context_tokens);
-        Ok(Context { passages, retrieval: Retrieval { mode, degraded } })
+        let retrieval = Retrieval { mode, degraded };
+        self.metrics.retrieved(&retrieval);
+        Ok(Context { passages, retrieval })
+    }
+
+    /// Runs a stage and notes how long it took.
+    async fn stage<T>(&self, stage: RetrievalStage, run: impl Future<Output = T> + Send) -> T {
+        let begun = Instant::now();
+        let done = run.await;
+        self.metrics.retrieval_stage(stage, begun.elapsed());
+        done
     }
 
     async fn require(&self, tenant: &Tenant, collection: &Collection) -> Result<(), Failure> {
@@ -93,7 +107,7 @@ impl Retriever {
     /// One vector per text; none if there is no embedding model or it fails, which the flag tells.
     async fn embed(&self, texts: &[String]) -> (Vec<QuestionVector>, bool) {
         let Some(embedder) = &self.embedder else { return (Vec::new(), false) };
-        match embedder.embed(texts).await {
+        match self.stage(RetrievalStage::Embed, embedder.embed(texts)).await {
             Ok(vectors) => {
                 let of_model = |values| QuestionVector { model: embedder.model().to_owned(), values };
                 (vectors.into_iter().map(of_model).collect(), false)
@@ -123,7 +137,7 @@ impl Retriever {
                 vector: vector.clone(),
                 limit,
             };
-            let found = self.index.search(query).await?;
+            let found = self.stage(RetrievalStage::Search, self.index.search(query)).await?;
             let exhausted = found.passages.len() < limit;
             let seen = self.visible(question, found.passages).await?;
             if seen.len() >= top_k || exhausted || limit > 1_000 {
@@ -136,7 +150,7 @@ impl Retriever {
     async fn visible(&self, question: &Question<'_>, passages: Vec<Passage>) -> Result<Vec<Passage>, Failure> {
         let ids: HashSet<DocumentId> = passages.iter().map(|passage| passage.document_id.clone()).collect();
         let ids: Vec<DocumentId> = ids.into_iter().collect();
-        let visible = self.documents.visible(question.tenant, &ids).await?;
+        let visible = self.stage(RetrievalStage::Filter, self.documents.visible(question.tenant, &ids)).await?;
         let is_seen = |passage: &Passage| {
             visible.get(&passage.document_id).is_some_and(|(collection, version)| {
                 *version == passage.version && question.collection.is_none_or(|wanted| wanted == collection)

@@ -1,3 +1,4 @@
-//! What ragq tells about itself while it runs: logs.
+//! What ragq tells about itself while it runs: logs, metrics.
 
 pub mod logs;
+pub mod metrics;

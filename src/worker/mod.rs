@@ -14,6 +14,7 @@ use crate::{
     gate::KindGate,
     queue::{SharedJobStore, WorkerInfo},
     resilience::{backoff::Backoff, decision::RetryPolicy},
+    telemetry::metrics::Metrics,
 };
 
 mod backend;
@@ -74,6 +75,7 @@ pub struct Worker {
     info: WorkerInfo,
     upkeep: Arc<Notify>,
     gates: HashMap<Kind, KindGate>,
+    metrics: Metrics,
 }
 
 /// Waits between tries to reach a job store that does not answer.
@@ -86,13 +88,17 @@ impl Worker {
         handler: Arc<dyn Handler>,
         settings: WorkerSettings,
         upkeep: Arc<Notify>,
+        metrics: Metrics,
     ) -> Self {
         let info = WorkerInfo {
             id: WorkerId::boot(&settings.name),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             slots: settings.kinds.iter().map(|(kind, settings)| (*kind, settings.slots)).collect(),
         };
-        Self { store, handler, settings, info, upkeep, gates: HashMap::new() }
+        for (kind, slots) in &info.slots {
+            metrics.slots(*kind, *slots);
+        }
+        Self { store, handler, settings, info, upkeep, gates: HashMap::new(), metrics }
     }
 
     /// The same, fetching jobs only as far as the gates of their kinds let them through.
@@ -123,6 +129,7 @@ impl Worker {
                 stop: stop.clone(),
                 upkeep: self.upkeep.clone(),
                 tracker: tracker.clone(),
+                metrics: self.metrics.clone(),
             })
         });
         let result = futures::future::try_join_all(kinds).await;

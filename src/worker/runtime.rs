@@ -24,6 +24,7 @@ use crate::{
     gate::KindGate,
     queue::{Finish, SharedJobStore},
     resilience::decision::RetryPolicy,
+    telemetry::metrics::Metrics,
 };
 
 /// All that the worker of one kind needs.
@@ -38,6 +39,7 @@ pub(super) struct KindWorker {
     pub(super) stop: Stop,
     pub(super) upkeep: Arc<Notify>,
     pub(super) tracker: TaskTracker,
+    pub(super) metrics: Metrics,
 }
 
 /// What the handler is given beside the delivery.
@@ -61,6 +63,7 @@ pub(super) fn run(worker: KindWorker) -> BoxFuture<'static, Result<(), WorkerErr
         store: worker.store.clone(),
         policy: worker.policy,
         upkeep: worker.upkeep.clone(),
+        metrics: worker.metrics,
         give_up: worker.stop.hand_back.clone(),
     };
     let bench = Bench { handler: worker.handler, store: worker.store.clone(), leaving: worker.stop.hand_back };

@@ -7,6 +7,7 @@ use std::{
     error::Error,
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use apalis_core::{
@@ -28,6 +29,7 @@ use crate::{
     queue::{Fenced, Finish, Release, SharedJobStore},
     rag::Halt,
     resilience::decision::{Decision, RetryPolicy},
+    telemetry::metrics::Metrics,
 };
 
 /// Settles every delivery that passes through.
@@ -37,6 +39,8 @@ pub(super) struct SettleLayer {
     pub(super) policy: RetryPolicy,
     /// Told whenever something was scheduled, so that the housekeeping sleeps no longer than that.
     pub(super) upkeep: Arc<Notify>,
+    /// Counts what becomes of deliveries.
+    pub(super) metrics: Metrics,
     /// Ends the tries to settle with a store that does not answer.
     pub(super) give_up: CancellationToken,
 }
@@ -75,11 +79,14 @@ where
         let delivery = task.args.delivery.clone();
         let outcome = self.inner.call(task);
         let layer = self.layer.clone();
+        let begun = Instant::now();
+        let in_flight = layer.metrics.job_in_flight(delivery.kind);
         Box::pin(async move {
             let outcome = outcome.await.map_err(|error| halt(error.into()));
+            let ran = begun.elapsed();
             // Boxed: room for it is needed at the end only, and thousands wait for theirs.
-            Box::pin(layer.settle(&delivery, outcome)).await;
-            drop(slot);
+            Box::pin(layer.settle(&delivery, outcome, ran)).await;
+            drop((in_flight, slot));
             Ok(())
         })
     }
@@ -93,7 +100,8 @@ enum Settlement {
 }
 
 impl SettleLayer {
-    async fn settle(&self, delivery: &Delivery, outcome: Result<Finish, Halt>) {
+    async fn settle(&self, delivery: &Delivery, outcome: Result<Finish, Halt>, ran: Duration) {
+        self.metrics.ran(delivery.kind, ran);
         let (settlement, failure) = match outcome {
             Ok(finish) => (Settlement::Finish(finish), None),
             Err(Halt::LeaseLost) => {
@@ -104,7 +112,31 @@ impl SettleLayer {
             Err(Halt::Failed(failure)) => (self.after(delivery, &failure), Some(failure)),
         };
         log(delivery, &settlement, failure.as_ref());
-        self.write(&delivery.lease, settlement).await;
+        if let Some(failure) = &failure {
+            self.metrics.failed(failure.code);
+        }
+        match self.write(&delivery.lease, &settlement).await {
+            Some(Fenced::Applied(())) => self.count(delivery, &settlement, ran),
+            Some(Fenced::Stale) => self.metrics.stale_finish(delivery.kind),
+            None => {}
+        }
+    }
+
+    /// Counts what was written.
+    fn count(&self, delivery: &Delivery, settlement: &Settlement, ran: Duration) {
+        let kind = delivery.kind;
+        match settlement {
+            Settlement::Finish(Finish::Completed { .. }) => {
+                let end_to_end = delivery.delivered_at.since(delivery.created_at) + ran;
+                self.metrics.completed(kind, end_to_end);
+            }
+            Settlement::Finish(Finish::Dead { reason, error }) => {
+                self.metrics.dead(kind, *reason, Some(error.class), 1);
+            }
+            Settlement::Release(Release::Retry { .. }) => self.metrics.retried(kind),
+            Settlement::Release(Release::Defer { error, .. }) => self.metrics.deferred(error.code),
+            Settlement::Release(Release::HandBack) => self.metrics.handed_back(kind),
+        }
     }
 
     fn after(&self, delivery: &Delivery, failure: &Failure) -> Settlement {
@@ -116,9 +148,9 @@ impl SettleLayer {
         }
     }
 
-    /// Writes the settlement, however long the store is away; only the end of the worker's grace ends that,
+    /// Writes the settlement, however long the store is away; only the end of the worker's grace ends that (none),
     /// and then the lease expires and the job is delivered again.
-    async fn write(&self, lease: &Lease, settlement: Settlement) {
+    async fn write(&self, lease: &Lease, settlement: &Settlement) -> Option<Fenced> {
         let mut failures = 0;
         loop {
             let written = match settlement.clone() {
@@ -130,17 +162,17 @@ impl SettleLayer {
                     if matches!(settlement, Settlement::Release(_)) {
                         self.upkeep.notify_one();
                     }
-                    return;
+                    return Some(Fenced::Applied(()));
                 }
                 Ok(Fenced::Stale) => {
                     tracing::info!(job.id = %lease.job, delivery = lease.delivery, "stale settlement refused");
-                    return;
+                    return Some(Fenced::Stale);
                 }
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(job.id = %lease.job, error = &error as &dyn Error, "settling a job failed");
                     tokio::select! {
-                        () = self.give_up.cancelled() => return,
+                        () = self.give_up.cancelled() => return None,
                         () = tokio::time::sleep(STORE_BACKOFF.wait(failures)) => {}
                     }
                 }

@@ -40,11 +40,11 @@ pub async fn keep(store: SharedJobStore, wake: Arc<Notify>, lease: Duration, sto
 
 async fn round(store: &SharedJobStore, longest_sleep: Duration) -> crate::queue::Result<Duration> {
     let done = store.upkeep().await?;
-    if done.leases_lost > 0 || done.deadlines > 0 {
+    if done.leases_lost > 0 || done.deadlines.total() > 0 {
         tracing::warn!(
             leases_lost = done.leases_lost,
-            poisoned = done.poisoned,
-            deadlines = done.deadlines,
+            poisoned = done.poisoned.total(),
+            deadlines = done.deadlines.total(),
             "jobs taken back or buried"
         );
     }

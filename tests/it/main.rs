@@ -12,6 +12,7 @@ mod gate;
 mod index;
 mod journeys;
 mod model;
+mod observe;
 mod page;
 mod queue;
 mod replays;

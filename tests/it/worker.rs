@@ -28,6 +28,7 @@ use ragq::{
     },
     rag::{ask::Ask, ingest::Ingest, retrieve::Retriever},
     resilience::decision::RetryPolicy,
+    telemetry::metrics::{Metrics, Scope, Sets},
     worker::{KindSettings, Processor, Stop, Worker, WorkerSettings, upkeep},
 };
 use serde_json::json;
@@ -74,7 +75,9 @@ impl Running {
         let shared: SharedJobStore = store.clone();
         let index = Arc::new(EmbeddedIndex::open(&folder.path().join("index.db")).unwrap());
         let embedder: Option<Arc<dyn Embedder>> = Some(Arc::new(Panicking { left: panics.into() }));
-        let retriever = Retriever::new(index.clone(), shared.clone(), embedder.clone(), Retrieval::default());
+        let metrics = Metrics::new(Scope::Process, Sets::default()).unwrap();
+        let retriever =
+            Retriever::new(index.clone(), shared.clone(), embedder.clone(), Retrieval::default(), metrics.clone());
         let ask = Ask::new(shared.clone(), retriever, Arc::new(ExtractiveModel), 0);
         let extractor = Extractor {
             program: PathBuf::from(RAGQ),
@@ -83,7 +86,7 @@ impl Running {
             max_text_bytes: 1024 * 1024,
             chunk_chars: 800,
         };
-        let ingest = Ingest::new(shared.clone(), shared.clone(), index, embedder, extractor, 8);
+        let ingest = Ingest::new(shared.clone(), shared.clone(), index, embedder, extractor, 8, metrics.clone());
         let slots = KindSettings { slots: 1, timeout: Duration::from_mins(1) };
         let settings = WorkerSettings {
             name: "test".to_owned(),
@@ -92,7 +95,8 @@ impl Running {
             policy: RetryPolicy::new(Duration::from_millis(5), Duration::from_millis(20)),
         };
         let (stop, rest, wake) = (Stop::default(), CancellationToken::new(), Arc::new(Notify::new()));
-        let worker = Worker::new(shared.clone(), Arc::new(Processor::new(ask, ingest)), settings, wake.clone());
+        let processor = Arc::new(Processor::new(ask, ingest));
+        let worker = Worker::new(shared.clone(), processor, settings, wake.clone(), metrics);
         let mut parts = JoinSet::new();
         let order = stop.clone();
         parts.spawn(async move { worker.run(order).await.unwrap() });

@@ -40,6 +40,7 @@ use crate::{
     queue::Finish,
     rag::Halt,
     resilience::decision::RetryPolicy,
+    telemetry::metrics::{Metrics, Scope, Sets},
     worker::{Handler, KindSettings, Stop, Worker, WorkerSettings, upkeep},
 };
 
@@ -157,7 +158,8 @@ async fn work_until_told(
     orders: &mut Lines<BufReader<Stdin>>,
 ) -> anyhow::Result<()> {
     let (stop, rest, wake) = (Stop::default(), CancellationToken::new(), Arc::new(Notify::new()));
-    let worker = Worker::new(queue.store(), notes.clone(), worker_settings(settings, slots), wake.clone());
+    let metrics = Metrics::new(Scope::Process, Sets::default())?;
+    let worker = Worker::new(queue.store(), notes.clone(), worker_settings(settings, slots), wake.clone(), metrics);
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let order = stop.clone();
     parts.spawn(async move { Ok(worker.run(order).await?) });

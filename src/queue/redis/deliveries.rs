@@ -245,10 +245,8 @@ fn push_lease(command: &mut Cmd, lease: &Lease) {
 fn deliveries(answer: Vec<RedisValue>, worker: &WorkerId, kind: Kind) -> Vec<Delivery> {
     let mut values = answer.into_iter();
     let now = values.next().and_then(|now| i64::from_redis_value(now).ok()).unwrap_or_default();
-    let mut deliveries = Vec::with_capacity(values.len() / 6);
-    while let (Some(id), Some(data), Some(attempt), Some(delivery), Some(deferrals), Some(context)) =
-        (values.next(), values.next(), values.next(), values.next(), values.next(), values.next())
-    {
+    let mut deliveries = Vec::with_capacity(values.len() / 7);
+    while let Some([id, data, attempt, delivery, deferrals, queued_at, context]) = take(&mut values) {
         let Some(job) = String::from_redis_value(id).ok().and_then(|id| id.parse().ok()) else { continue };
         let data = Vec::<u8>::from_redis_value(data).unwrap_or_default();
         let context = Vec::<u8>::from_redis_value(context).unwrap_or_default();
@@ -264,6 +262,8 @@ fn deliveries(answer: Vec<RedisValue>, worker: &WorkerId, kind: Kind) -> Vec<Del
             max_attempts: header.max_attempts.max(1),
             deferrals: number(deferrals) as u32,
             created_at: Timestamp(header.created_at),
+            queued_at: Timestamp(i64::from_redis_value(queued_at).unwrap_or(header.created_at)),
+            delivered_at: Timestamp(now),
             remaining: header.deadline_at().map(|deadline| deadline.since(Timestamp(now))),
             // A context of an older form is only work to be done again.
             context: serde_json::from_slice(&context).ok(),
@@ -273,6 +273,11 @@ fn deliveries(answer: Vec<RedisValue>, worker: &WorkerId, kind: Kind) -> Vec<Del
         });
     }
     deliveries
+}
+
+/// The next so many values, if there are as many.
+fn take<const N: usize>(values: &mut impl Iterator<Item = RedisValue>) -> Option<[RedisValue; N]> {
+    values.take(N).collect::<Vec<_>>().try_into().ok()
 }
 
 /// Sends finishes.

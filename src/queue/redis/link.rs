@@ -32,6 +32,7 @@ mod lane;
 mod resolve;
 mod safety;
 
+pub(super) use info::Info;
 pub use redis::Script;
 
 const DEFAULT_PORT: u16 = 6379;

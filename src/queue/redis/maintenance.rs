@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::{RedisJobStore, link::Confirm, millis, scripts};
 use crate::{
     domain::clock::Timestamp,
-    queue::{Maintenance, Result, Upkeep},
+    queue::{Maintenance, PerKind, Result, Upkeep},
 };
 
 /// Jobs of one sort changed in one step.
@@ -16,6 +16,9 @@ const STEP: usize = 100;
 
 /// Steps in one round.
 const STEPS: usize = 10;
+
+/// What `upkeep.lua` returns.
+type Done = (i64, u64, [u64; 3], [u64; 3], u64, u64, u64, i64, Vec<String>);
 
 /// Keeps leases from being taken back after a stall, when every lease looks expired because nobody could beat:
 /// the server must have answered this process for one whole lease without a break first. Instants are the
@@ -58,14 +61,14 @@ impl Maintenance for RedisJobStore {
     async fn upkeep(&self) -> Result<Upkeep> {
         let mut done = Upkeep::default();
         for _ in 0..STEPS {
-            let step = self.step().await?;
+            let (step, buried) = self.step().await?;
             done.leases_lost += step.leases_lost;
             done.poisoned += step.poisoned;
             done.deadlines += step.deadlines;
             done.promoted += step.promoted;
             done.expired += step.expired;
             done.next_due = step.next_due;
-            let most = [step.leases_lost, step.deadlines, step.promoted, step.expired].into_iter().max();
+            let most = [step.leases_lost, buried, step.promoted, step.expired].into_iter().max();
             if most.is_none_or(|most| most < STEP as u64) {
                 break;
             }
@@ -80,7 +83,8 @@ impl Maintenance for RedisJobStore {
 }
 
 impl RedisJobStore {
-    async fn step(&self) -> Result<Upkeep> {
+    /// One step, and how many jobs it buried.
+    async fn step(&self) -> Result<(Upkeep, u64)> {
         let options = &self.shared.options;
         let reap = self.reaper().take_back_until(options.lease);
         let answer = self.shared.call(&scripts::UPKEEP, Confirm::No, |command| {
@@ -92,19 +96,12 @@ impl RedisJobStore {
                 .arg(millis(options.dead_retention))
                 .arg(options.max_attempts);
         });
-        let (now, leases_lost, poisoned, deadlines, promoted, expired, wait, changed): (
-            i64,
-            u64,
-            u64,
-            u64,
-            u64,
-            u64,
-            i64,
-            Vec<String>,
-        ) = answer.await.inspect_err(|_| self.reaper().broken())?;
+        let (now, leases_lost, poisoned, deadlines, buried, promoted, expired, wait, changed): Done =
+            answer.await.inspect_err(|_| self.reaper().broken())?;
         self.reaper().answered(Timestamp(now), options.lease, self.shared.link.reconnects());
         self.shared.changed(&changed);
         let next_due = u64::try_from(wait).ok().map(Duration::from_millis);
-        Ok(Upkeep { promoted, leases_lost, poisoned, deadlines, expired, next_due })
+        let (poisoned, deadlines) = (PerKind::from(poisoned), PerKind::from(deadlines));
+        Ok((Upkeep { promoted, leases_lost, poisoned, deadlines, expired, next_due }, buried))
     }
 }

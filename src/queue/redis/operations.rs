@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     RedisJobStore,
     error::CallError,
-    link::Confirm,
+    link::{Confirm, Info},
     record::{self, Header, Meta},
     scripts, to_json,
 };
@@ -20,18 +20,39 @@ use crate::{
         job::{AttemptRecord, DeadLetter, DeadReason, JobError, Kind, Status},
     },
     queue::{
-        DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Operations, Page, QueueStats, Replay, Result,
-        WorkerInfo, WorkerView,
+        Condition, DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, KindStats, Operations, Page,
+        QueueStats, Replay, Result, WorkerInfo, WorkerView,
     },
 };
 
-type Stats = (i64, (u64, u64, u64, u64, u64, u64), u64, i64, Vec<String>, Vec<(u64, String)>);
+/// What `stats.lua` returns.
+type Stats = (
+    i64,
+    (u64, u64, u64, u64),
+    u64,
+    [(u64, u64, u64, i64); 3],
+    Vec<String>,
+    Vec<(u64, String)>,
+    Vec<(String, u64)>,
+    String,
+);
 
 #[async_trait]
 impl Operations for RedisJobStore {
     async fn stats(&self) -> Result<QueueStats> {
-        let (now, (queued, scheduled, running, completed, dead, cancelled), due, oldest, paused, workers): Stats =
+        let (now, (scheduled, completed, dead, cancelled), due, of_kinds, paused, workers, causes, info): Stats =
             self.shared.call(&scripts::STATS, Confirm::No, |_| ()).await?;
+        let causes: Vec<Cause> = causes.into_iter().filter_map(|(name, count)| Cause::parse(name, count)).collect();
+        let kinds: HashMap<Kind, KindStats> = Kind::ALL
+            .iter()
+            .zip(of_kinds)
+            .map(|(kind, figures)| (*kind, kind_stats(*kind, figures, now, &causes)))
+            .collect();
+        let queued = kinds.values().map(|kind| kind.queued).sum();
+        let running = kinds.values().map(|kind| kind.running).sum();
+        let letters = |reason: &DeadReason| {
+            (*reason, causes.iter().filter(|cause| cause.reason == *reason).map(|cause| cause.count).sum())
+        };
         let workers = workers.into_iter().filter_map(|(running, info)| {
             let (last_heartbeat_at, info) = info.split_once(' ')?;
             let info = serde_json::from_str::<WorkerInfo>(info).ok().filter(WorkerInfo::is_for_callers)?;
@@ -52,9 +73,12 @@ impl Operations for RedisJobStore {
             counts: counts.collect(),
             backlog: queued + due,
             running,
-            oldest_queued_age_ms: u64::try_from(oldest).ok().map(|since| (now as u64).saturating_sub(since)),
+            oldest_queued_age_ms: kinds.values().filter_map(|kind| kind.oldest_queued_age_ms).max(),
             paused: Kind::ALL.iter().filter(|kind| paused.iter().any(|word| word == kind.as_str())).copied().collect(),
             workers: workers.collect(),
+            dead: DeadReason::ALL.iter().map(letters).collect(),
+            kinds,
+            condition: condition(&Info::parse(&info)),
         })
     }
 
@@ -147,6 +171,28 @@ impl Operations for RedisJobStore {
         }
         Ok(discarded)
     }
+}
+
+fn condition(info: &Info) -> Condition {
+    Condition {
+        used_bytes: info.number("used_memory"),
+        limit_bytes: info.number("maxmemory").filter(|limit| *limit > 0),
+        append_only: info.field("aof_enabled").map(|enabled| enabled == "1"),
+        append_works: info.field("aof_last_write_status").map(|status| status == "ok"),
+        keeps_all: info.field("maxmemory_policy").map(|policy| policy == "noeviction"),
+    }
+}
+
+/// The figures of one kind: how many are queued, scheduled, running, and since when the oldest waits.
+fn kind_stats(
+    kind: Kind,
+    (queued, scheduled, running, oldest): (u64, u64, u64, i64),
+    now: i64,
+    causes: &[Cause],
+) -> KindStats {
+    let dead = causes.iter().filter(|cause| cause.kind == kind).map(|cause| cause.count).sum();
+    let oldest_queued_age_ms = u64::try_from(oldest).ok().map(|since| (now as u64).saturating_sub(since));
+    KindStats { queued, scheduled, running, dead, oldest_queued_age_ms }
 }
 
 const DAMAGED: CallError = CallError::Answer { script: "a dead letter", detail: "its record can't be read" };

@@ -25,7 +25,7 @@ use crate::{
         job::{JobError, JobView, NewJob, Priority, Status, Submitted},
         replay::ReplayTally,
     },
-    queue::{Result, Submissions, Watch, share},
+    queue::{Cancellation, Result, Submissions, Watch, share},
 };
 
 /// Jobs stored by one script call.
@@ -67,7 +67,7 @@ impl Submissions for RedisJobStore {
         Ok(view(&self.shared, tenant, id).await?)
     }
 
-    async fn cancel(&self, tenant: &Tenant, id: JobId) -> Result<Option<JobView>> {
+    async fn cancel(&self, tenant: &Tenant, id: JobId) -> Result<Option<Cancellation>> {
         let changed: Vec<String> = self
             .shared
             .call(&scripts::CANCEL, Confirm::No, |command| {
@@ -75,7 +75,8 @@ impl Submissions for RedisJobStore {
             })
             .await?;
         self.shared.changed(&changed);
-        Ok(view(&self.shared, tenant, id).await?)
+        let job = view(&self.shared, tenant, id).await?;
+        Ok(job.map(|job| Cancellation { applied: !changed.is_empty(), job }))
     }
 
     fn watch(&self, id: JobId) -> Watch {

@@ -249,6 +249,8 @@ struct Handed {
     max_attempts: u32,
     deferrals: u32,
     created_at: Timestamp,
+    queued_at: Timestamp,
+    delivered_at: Timestamp,
     remaining: Option<Duration>,
     conversation_id: Option<String>,
     traceparent: Option<String>,
@@ -270,6 +272,8 @@ impl Handed {
             max_attempts: self.max_attempts,
             deferrals: self.deferrals,
             created_at: self.created_at,
+            queued_at: self.queued_at,
+            delivered_at: self.delivered_at,
             remaining: self.remaining,
             // A context of an older form is only work to be done again.
             context: self.context.and_then(|context| serde_json::from_str(&context).ok()),
@@ -336,6 +340,8 @@ fn deliver(step: &mut Step<'_>, job: i64, worker: &WorkerId, kind: Kind) -> rusq
             conversation_id: row.get(8)?,
             traceparent: row.get(9)?,
             delivery: row.get::<_, i64>(10)? as u64,
+            queued_at: rows::time_or_none(row, 11)?.unwrap_or(now),
+            delivered_at: now,
             context: None,
             change: None,
         })

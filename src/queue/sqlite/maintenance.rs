@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::params;
 
-use super::{SqliteJobStore, operations, rows, rows::Row, sql, step::Step, writer::Durability};
+use super::{SqliteJobStore, operations, rows, rows::Row, sql, state::Losses, step::Step, writer::Durability};
 use crate::queue::{Maintenance, Result, Upkeep};
 
 /// Rows changed in one step.
@@ -17,26 +17,18 @@ const STEPS: usize = 10;
 #[async_trait]
 impl Maintenance for SqliteJobStore {
     async fn upkeep(&self) -> Result<Upkeep> {
-        let mut done = Upkeep::default();
         let lease = self.shared.options.lease;
         let may = move |step: &mut Step<'_>| Ok(step.state.may_take_back(step.now, lease));
         if self.writer.call(Durability::Written, may).await? {
-            done.leases_lost = self
-                .in_steps(move |step| {
-                    let (taken_back, poisoned) = take_back_expired(step)?;
-                    Ok((taken_back, poisoned))
-                })
-                .await
-                .map(|(taken_back, poisoned)| {
-                    done.poisoned = poisoned;
-                    taken_back
-                })?;
+            self.in_steps(take_back_expired).await?;
         }
-        done.deadlines = self.in_steps(|step| bury(step).map(|buried| (buried, 0))).await?.0;
-        done.promoted = self.in_steps(|step| promote(step).map(|promoted| (promoted, 0))).await?.0;
-        done.expired = self.in_steps(|step| expire(step).map(|expired| (expired, 0))).await?.0;
-        done.next_due = self.next_due().await?;
-        Ok(done)
+        self.in_steps(bury).await?;
+        let promoted = self.in_steps(promote).await?;
+        let expired = self.in_steps(expire).await?;
+        let Losses { leases, poisoned, deadlines } =
+            self.writer.call(Durability::Written, |step| Ok(std::mem::take(&mut step.state.losses))).await?;
+        let next_due = self.next_due().await?;
+        Ok(Upkeep { promoted, leases_lost: leases, poisoned, deadlines, expired, next_due })
     }
 
     async fn ping(&self) -> Result<()> {
@@ -56,16 +48,16 @@ impl SqliteJobStore {
             .await
     }
 
-    /// Repeats a step until it finds less than its fill; sums up both of its counts.
+    /// Repeats a step until it finds less than its fill; sums up its counts.
     async fn in_steps(
         &self,
-        run: impl Fn(&mut Step<'_>) -> rusqlite::Result<(usize, usize)> + Clone + Send + Sync + 'static,
-    ) -> Result<(u64, u64)> {
-        let mut sum = (0, 0);
+        run: impl Fn(&mut Step<'_>) -> rusqlite::Result<usize> + Clone + Send + Sync + 'static,
+    ) -> Result<u64> {
+        let mut sum = 0;
         for _ in 0..STEPS {
-            let (first, second) = self.writer.call(Durability::Written, run.clone()).await?;
-            sum = (sum.0 + first as u64, sum.1 + second as u64);
-            if first < STEP {
+            let count = self.writer.call(Durability::Written, run.clone()).await?;
+            sum += count as u64;
+            if count < STEP {
                 break;
             }
         }
@@ -73,9 +65,8 @@ impl SqliteJobStore {
     }
 }
 
-/// Takes the jobs of silent workers back and forgets workers that hold none; how many jobs, how many of
-/// them are poison.
-fn take_back_expired(step: &mut Step<'_>) -> rusqlite::Result<(usize, usize)> {
+/// Takes the jobs of silent workers back and forgets workers that hold none; how many jobs.
+fn take_back_expired(step: &mut Step<'_>) -> rusqlite::Result<usize> {
     let workers = step.all(sql::WORKERS_SILENT, [step.now.0], |row| row.get::<_, String>(0))?;
     take_back(step, &workers, STEP)
 }
@@ -88,14 +79,14 @@ pub(super) fn take_back_all(step: &mut Step<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn take_back(step: &mut Step<'_>, workers: &[String], limit: usize) -> rusqlite::Result<(usize, usize)> {
-    let (mut taken_back, mut poisoned) = (0, 0);
+fn take_back(step: &mut Step<'_>, workers: &[String], limit: usize) -> rusqlite::Result<usize> {
+    let mut taken_back = 0;
     for worker in workers {
         let room = i64::try_from(limit - taken_back).unwrap_or(i64::MAX);
         let held = step.all(sql::FIND_HELD, params![worker, room], Row::read)?;
         let all = (held.len() as i64) < room;
         for row in held {
-            poisoned += usize::from(step.take_back(&row)?);
+            step.take_back(&row)?;
             taken_back += 1;
         }
         if !all {
@@ -103,7 +94,7 @@ fn take_back(step: &mut Step<'_>, workers: &[String], limit: usize) -> rusqlite:
         }
         step.execute(sql::WORKER_FORGET, [worker])?;
     }
-    Ok((taken_back, poisoned))
+    Ok(taken_back)
 }
 
 /// Buries waiting jobs whose deadline has passed.

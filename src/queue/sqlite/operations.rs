@@ -1,5 +1,7 @@
 //! What operators need: figures, pause and resume, dead letters.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
@@ -14,8 +16,8 @@ use crate::{
         job::{AttemptRecord, DeadLetter, DeadReason, Kind, Status},
     },
     queue::{
-        DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Operations, Page, QueueStats, Replay, Result,
-        WorkerView,
+        Condition, DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, KindStats, Operations, Page,
+        QueueStats, Replay, Result, WorkerView,
     },
 };
 
@@ -183,6 +185,7 @@ fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result<QueueStats
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let workers = workers.into_iter().filter(|worker| worker.info.is_for_callers()).collect();
+    let (kinds, dead) = per_kind(connection, now)?;
     Ok(QueueStats {
         counts: Status::ALL.iter().map(|status| (*status, totals.of(*status))).collect(),
         backlog: totals.of(Status::Queued) + due as u64,
@@ -190,7 +193,52 @@ fn stats(connection: &Connection, now: Timestamp) -> rusqlite::Result<QueueStats
         oldest_queued_age_ms: oldest.map(|since| now.since(since).as_millis() as u64),
         paused,
         workers,
+        kinds,
+        dead,
+        condition: condition(connection)?,
     })
+}
+
+/// The file: nothing in it is lost while it can be written.
+fn condition(connection: &Connection) -> rusqlite::Result<Condition> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let used = pragma("page_count")? * pragma("page_size")?;
+    Ok(Condition { used_bytes: u64::try_from(used).ok(), ..Condition::default() })
+}
+
+/// The figures of each kind, and dead letters per reason.
+fn per_kind(
+    connection: &Connection,
+    now: Timestamp,
+) -> rusqlite::Result<(HashMap<Kind, KindStats>, HashMap<DeadReason, u64>)> {
+    let mut kinds: HashMap<Kind, KindStats> = Kind::ALL.iter().map(|kind| (*kind, KindStats::default())).collect();
+    for (kind, stats) in &mut kinds {
+        let oldest = connection
+            .prepare_cached(sql::STATS_HEADS)?
+            .query_row([kind.as_str()], |row| rows::time_or_none(row, 0))?;
+        stats.oldest_queued_age_ms = oldest.map(|since| now.since(since).as_millis() as u64);
+    }
+    let mut statement = connection.prepare_cached(sql::STATS_KINDS)?;
+    let mut found = statement.query([])?;
+    while let Some(row) = found.next()? {
+        let jobs = row.get::<_, i64>(2)? as u64;
+        let of_kind = kinds.entry(rows::word(row, 1)?).or_default();
+        match rows::word(row, 0)? {
+            Status::Queued => of_kind.queued = jobs,
+            Status::Scheduled => of_kind.scheduled = jobs,
+            Status::Running => of_kind.running = jobs,
+            Status::Completed | Status::Dead | Status::Cancelled => {}
+        }
+    }
+    let mut dead: HashMap<DeadReason, u64> = DeadReason::ALL.iter().map(|reason| (*reason, 0)).collect();
+    let mut statement = connection.prepare_cached(sql::STATS_DEAD)?;
+    let mut found = statement.query([])?;
+    while let Some(row) = found.next()? {
+        let count = row.get::<_, i64>(2)? as u64;
+        *dead.entry(rows::word(row, 0)?).or_default() += count;
+        kinds.entry(rows::word(row, 1)?).or_default().dead += count;
+    }
+    Ok((kinds, dead))
 }
 
 fn dead_letter(connection: &Connection, id: JobId) -> rusqlite::Result<Option<DeadLetterDetail>> {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_documents.sql"),
     include_str!("migrations/0003_replays.sql"),
     include_str!("migrations/0004_cells.sql"),
+    include_str!("migrations/0005_counting.sql"),
 ];
 
 /// Statements kept prepared per connection: more than there are.

@@ -74,7 +74,10 @@ statements! {
     REPLAY_WAITS = "replay_waits";
     RESUME = "resume";
     SCHEDULE = "schedule";
+    STATS_DEAD = "stats_dead";
     STATS_DUE = "stats_due";
+    STATS_HEADS = "stats_heads";
+    STATS_KINDS = "stats_kinds";
     STATS_OLDEST = "stats_oldest";
     STATS_WORKERS = "stats_workers";
     SUBMIT_CHANGE = "submit_change";

@@ -11,7 +11,10 @@ use crate::{
         clock::Timestamp,
         job::{Kind, Priority, Status},
     },
-    queue::share::{self, WEIGHTS},
+    queue::{
+        PerKind,
+        share::{self, WEIGHTS},
+    },
 };
 
 /// How far back the drain rate looks, in seconds.
@@ -89,10 +92,19 @@ struct Reaper {
     hold_until: Option<Timestamp>,
 }
 
+/// What befell jobs without anybody asking for it since the last round of housekeeping.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Losses {
+    pub(super) leases: u64,
+    pub(super) poisoned: PerKind,
+    pub(super) deadlines: PerKind,
+}
+
 /// The writer's memory.
 #[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) totals: Totals,
+    pub(super) losses: Losses,
     paused: [bool; 3],
     rotation: [[i64; 3]; 3],
     drain: Drain,
@@ -103,6 +115,7 @@ impl State {
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let mut state = Self {
             totals: Totals::read(connection)?,
+            losses: Losses::default(),
             paused: [false; 3],
             rotation: [[0; 3]; 3],
             drain: Drain::default(),
@@ -192,6 +205,7 @@ mod tests {
     fn state() -> State {
         State {
             totals: Totals::default(),
+            losses: Losses::default(),
             paused: [false; 3],
             rotation: [[0; 3]; 3],
             drain: Drain::default(),

@@ -211,22 +211,23 @@ impl Step<'_> {
         };
         let code = Code::DeadlineExceeded;
         let error = JobError { code, message, class: code.class(), retry_at: None };
+        self.state.losses.deadlines.add(row.kind, 1);
         self.end(row, row.attempt, &Ending::Dead(DeadReason::DeadlineExceeded, &error))
     }
 
-    /// Takes a running job back from a worker that fell silent; true if that made it poison.
-    pub(super) fn take_back(&mut self, row: &Row) -> rusqlite::Result<bool> {
+    /// Takes a running job back from a worker that fell silent: lost too often, it is poison.
+    pub(super) fn take_back(&mut self, row: &Row) -> rusqlite::Result<()> {
         self.attempt(row, AttemptOutcome::LeaseLost, None)?;
+        self.state.losses.leases += 1;
         let lost_leases = row.lost_leases + 1;
         if lost_leases < self.options.max_lost_leases {
-            self.queue(row, row.place, row.uncounted(), lost_leases)?;
-            return Ok(false);
+            return self.queue(row, row.place, row.uncounted(), lost_leases);
         }
+        self.state.losses.poisoned.add(row.kind, 1);
         let code = Code::Poison;
         let message = format!("its worker was lost {lost_leases} times while it ran");
         let error = JobError { code, message, class: code.class(), retry_at: None };
         let row = Row { lost_leases, ..row.clone() };
-        self.end(&row, row.uncounted(), &Ending::Dead(DeadReason::Poison, &error))?;
-        Ok(true)
+        self.end(&row, row.uncounted(), &Ending::Dead(DeadReason::Poison, &error))
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         ids::{JobId, Tenant},
         job::{JobView, Kind, NewJob, Priority, Status, Submitted},
     },
-    queue::{Result, Submissions, Watch, share, share::POSITION_SHOWN},
+    queue::{Cancellation, Result, Submissions, Watch, share, share::POSITION_SHOWN},
 };
 
 #[async_trait]
@@ -38,17 +38,18 @@ impl Submissions for SqliteJobStore {
         self.readers.read(move |connection| view(connection, &tenant, id)).await
     }
 
-    async fn cancel(&self, tenant: &Tenant, id: JobId) -> Result<Option<JobView>> {
+    async fn cancel(&self, tenant: &Tenant, id: JobId) -> Result<Option<Cancellation>> {
         let tenant = tenant.clone();
         self.writer
             .call(Durability::Synced, move |step| {
-                match step.one(sql::FIND_BY_ID, [id.to_string()], Row::read)? {
+                let applied = match step.one(sql::FIND_BY_ID, [id.to_string()], Row::read)? {
                     Some(row) if row.tenant == tenant && !row.status.is_final() => {
                         step.end(&row, row.attempt, &Ending::Cancelled)?;
+                        true
                     }
-                    Some(_) | None => {}
-                }
-                view(step.connection, &tenant, id)
+                    Some(_) | None => false,
+                };
+                Ok(view(step.connection, &tenant, id)?.map(|job| Cancellation { applied, job }))
             })
             .await
     }

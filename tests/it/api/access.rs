@@ -9,10 +9,10 @@ async fn keyed() -> App {
 }
 
 #[tokio::test]
-async fn with_keys_every_route_but_page_health_and_contract_refuses_a_caller_without_one() {
+async fn with_keys_every_route_but_page_health_metrics_and_contract_refuses_a_caller_without_one() {
     let app = keyed().await;
     let contract: Value = app.get("/openapi.json").send().await.unwrap().json().await.unwrap();
-    let open = ["/", "/page/{id}", "/openapi.json", "/health/live", "/health/ready"];
+    let open = ["/", "/page/{id}", "/openapi.json", "/health/live", "/health/ready", "/metrics"];
     let mut closed = 0;
     for (path, methods) in contract["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys().map(|name| name.to_uppercase()) {

@@ -36,6 +36,7 @@ async fn the_contract_lists_every_route_of_the_product() {
         "get /health/ready",
         "get /job-status",
         "get /jobs/{id}/events",
+        "get /metrics",
         "get /openapi.json",
         "get /page/{id}",
         "post /admin/dlq/replay",

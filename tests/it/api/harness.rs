@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use ragq::{
-    api::{ApiKeys, ApiParts, ApiState, HealthSource, NothingWatched, Setup, Token, router},
+    api::{ApiKeys, ApiParts, ApiState, HealthSource, NothingWatched, Setup, Token, route_templates, router},
     config::{Settings, settings},
     domain::{
         clock::SystemClock,
@@ -18,6 +18,7 @@ use ragq::{
         Deliveries, Fenced, Finish, WorkerInfo,
         sqlite::{SqliteJobStore, SqliteOptions},
     },
+    telemetry::metrics::{Metrics, Scope, Sets},
 };
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -94,6 +95,7 @@ impl App {
             drain: drain.clone(),
             health: options.health,
             setup: options.setup,
+            metrics: Metrics::new(Scope::Deployment, Sets { routes: route_templates(), ..Sets::default() }).unwrap(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -10,7 +10,7 @@ use ragq::{
         ids::{JobId, Lease, WorkerId},
         job::{Kind, NewJob, Priority, Status},
     },
-    queue::{Fenced, Release, Replay},
+    queue::{Fenced, KindStats, Release, Replay},
 };
 
 use super::{
@@ -338,7 +338,14 @@ impl<F: Fixture> World<F> {
             let shown = (view.status, view.attempt, view.deliveries, view.lost_leases, view.deferrals);
             assert_eq!(shown, job.shown(), "{id}: {job:?}");
         }
-        let counts = store.stats().await.unwrap().counts;
+        let stats = store.stats().await.unwrap();
+        let of_kinds = |figure: fn(&KindStats) -> u64| stats.kinds.values().map(figure).sum::<u64>();
+        let counts = stats.counts;
+        assert_eq!(of_kinds(|kind| kind.queued), counts[&Status::Queued]);
+        assert_eq!(of_kinds(|kind| kind.scheduled), counts[&Status::Scheduled]);
+        assert_eq!(of_kinds(|kind| kind.running), counts[&Status::Running]);
+        assert_eq!(of_kinds(|kind| kind.dead), counts[&Status::Dead]);
+        assert_eq!(stats.dead.values().sum::<u64>(), counts[&Status::Dead]);
         for status in Status::ALL {
             let expected = self.jobs.values().filter(|job| job.status == *status).count() as u64;
             assert_eq!(counts[status], expected, "{status}");

@@ -11,7 +11,7 @@ use ragq::{
         job::{Kind, Status},
     },
     queue::{
-        Cells as _, Deliveries as _, Fenced, Maintenance as _, SharedJobStore, Submissions as _, Swap,
+        Cells as _, Deliveries as _, Fenced, Maintenance as _, Operations as _, SharedJobStore, Submissions as _, Swap,
         redis::{
             RedisJobStore, RedisOptions,
             link::{Link, LinkOptions, Mode},
@@ -20,7 +20,11 @@ use ragq::{
 };
 
 use super::contract::{self, Fixture, Limits, START, beat, chat, complete, submit, take, view};
-use crate::support::{eventually, proxy::Proxy, redis::Server};
+use crate::support::{
+    eventually,
+    proxy::Proxy,
+    redis::{Server, say},
+};
 
 /// A store on a server of its own, with a clock that is moved by hand.
 pub struct RedisFixture {
@@ -280,4 +284,22 @@ async fn a_job_pushed_under_an_id_of_another_kind_is_handed_over_and_finished() 
     }
     contract::adds_up(&*store, 2).await;
     assert_eq!(store.stats().await.unwrap().counts[&Status::Completed], 2);
+}
+
+#[tokio::test]
+async fn figures_say_how_the_server_keeps_jobs() {
+    let server = Server::start(&[]).await;
+    let options = options(&Limits::default());
+    let store = RedisJobStore::new(link(&server, &options), options);
+    let condition = store.stats().await.unwrap().condition;
+    assert!(condition.used_bytes.unwrap() > 100_000 && condition.limit_bytes.is_none(), "{condition:?}");
+    let safe = (condition.append_only, condition.append_works, condition.keeps_all);
+    assert_eq!(safe, (Some(true), Some(true), Some(true)));
+    for setting in ["maxmemory 100mb", "maxmemory-policy allkeys-lru", "appendonly no"] {
+        say::<()>(&mut server.client().await, &format!("CONFIG SET {setting}")).await.unwrap();
+    }
+    let condition = store.stats().await.unwrap().condition;
+    assert_eq!((condition.limit_bytes, condition.append_only), (Some(100 * 1024 * 1024), Some(false)));
+    assert_eq!(condition.keeps_all, Some(false));
+    store.close().await;
 }

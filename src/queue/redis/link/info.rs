@@ -18,7 +18,7 @@ impl fmt::Display for Version {
 
 /// The fields of `INFO`.
 #[derive(Default)]
-pub(super) struct Info(HashMap<String, String>);
+pub(in crate::queue::redis) struct Info(HashMap<String, String>);
 
 impl Info {
     /// Asks for these sections.
@@ -27,18 +27,19 @@ impl Info {
         Ok(Self::parse(&text))
     }
 
-    fn parse(text: &str) -> Self {
+    /// Reads what `INFO` says.
+    pub(in crate::queue::redis) fn parse(text: &str) -> Self {
         let fields = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(':'));
         Self(fields.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
     }
 
     /// A field's value.
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    pub(in crate::queue::redis) fn field(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// A field that is a number.
-    pub(super) fn number(&self, name: &str) -> Option<u64> {
+    pub(in crate::queue::redis) fn number(&self, name: &str) -> Option<u64> {
         self.field(name)?.parse().ok()
     }
 

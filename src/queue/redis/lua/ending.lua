@@ -80,6 +80,7 @@ local function bury(limit)
     local job = load(id)
     if job and (job.status == 'queued' or job.status == 'scheduled') then
       deadline_passed(job)
+      redis.call('HINCRBY', q .. 'counters', 'late:' .. job.kind, 1)
     else
       redis.call('ZREM', q .. 'deadlines', id)
     end

@@ -2,8 +2,8 @@
 -- priority 8:4:1 when all wait.
 -- ARGV[4] worker, ARGV[5] kind, ARGV[6] at most so many, ARGV[7] number of this fetch, rising: one that has been
 -- carried out hands over the same jobs again
--- Returns the instant, then six elements a job: id, data, attempt, delivery, deferrals, context (empty:
--- none).
+-- Returns the instant, then seven elements a job: id, data, attempt, delivery, deferrals, when it was queued (empty:
+-- when it was submitted), context (empty: none).
 
 local worker, kind, max, number = take(), take(), take_number(), take_number()
 local lease_until = tonumber(redis.call('ZSCORE', q .. 'workers', worker))
@@ -12,11 +12,11 @@ if not lease_until or lease_until <= now or redis.call('SISMEMBER', q .. 'paused
 end
 
 local reply = { now }
-local function hand(id, data, attempt, delivery, deferrals, context)
+local function hand(id, data, attempt, delivery, deferrals, queued_at, context)
   local at = #reply
   reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = id, data, attempt, delivery
-  reply[at + 5] = deferrals
-  reply[at + 6] = context and redis.call('HGET', q .. 'contexts', id) or ''
+  reply[at + 5], reply[at + 6] = deferrals, queued_at or ''
+  reply[at + 7] = context and redis.call('HGET', q .. 'contexts', id) or ''
 end
 
 -- Not only when it is sent again: what was sent to a server that stalled may run after what followed it.
@@ -28,7 +28,8 @@ elseif last_number == number then
   for id in string.gmatch(last, ' (%S+)') do
     local job = load(id)
     if job and job.status == 'running' and job.worker == worker then
-      hand(id, redis.call('HGET', q .. 'data', id), job.attempt, job.delivery, job.deferrals, job.context)
+      hand(id, redis.call('HGET', q .. 'data', id), job.attempt, job.delivery, job.deferrals, job.queued_at,
+        job.context)
     end
   end
   return reply
@@ -105,7 +106,8 @@ for i, id in ipairs(ids) do
   -- A job without its data can't be; were it so, it would not be worth stopping the queue for.
   if data then
     local meta_key = q .. 'meta:' .. id
-    local meta = redis.call('HMGET', meta_key, 'attempt', 'delivery', 'deliveries', 'deferrals', 'context')
+    local meta = redis.call('HMGET', meta_key, 'attempt', 'delivery', 'deliveries', 'deferrals', 'context',
+      'queued_at')
     local attempt, delivery = after(meta[1]), after(meta[2])
     redis.call('HSET', meta_key, 'status', 'running', 'attempt', text(attempt), 'delivery', text(delivery),
       'deliveries', text(after(meta[3])), 'worker', worker, 'place', places[i], 'started_at', instant,
@@ -114,7 +116,7 @@ for i, id in ipairs(ids) do
     redis.call('PUBLISH', q .. 'job:' .. id, announcement)
     local length = #inflight
     inflight[length + 1], inflight[length + 2] = '0', worker .. ' ' .. id
-    hand(id, data, attempt, delivery, tonumber(meta[4]) or 0, meta[5])
+    hand(id, data, attempt, delivery, tonumber(meta[4]) or 0, meta[6], meta[5])
   end
 end
 if #inflight > 0 then

@@ -173,6 +173,15 @@ local function was_settled(meta, worker, delivery)
   return again and meta[2] == worker and meta[3] == delivery and meta[1] ~= 'cancelled'
 end
 
+-- Puts a job among those that wait for their time: all in one set, and those of every kind but questions, which are
+-- the rest, in a set of their kind, to be counted.
+local function stand_scheduled(job, due_at)
+  redis.call('ZADD', q .. 'scheduled', due_at / 1000, job.id)
+  if job.kind ~= 'chat' then
+    redis.call('SADD', q .. 'scheduled:' .. job.kind, job.id)
+  end
+end
+
 -- Takes a job out of wherever it stands.
 local function leave_place(job)
   if job.status == 'running' then
@@ -181,6 +190,9 @@ local function leave_place(job)
     redis.call('ZREM', queue_key(job), job.id)
   elseif job.status == 'scheduled' then
     redis.call('ZREM', q .. 'scheduled', job.id)
+    if job.kind ~= 'chat' then
+      redis.call('SREM', q .. 'scheduled:' .. job.kind, job.id)
+    end
   end
   if job.deadline_at then
     redis.call('ZREM', q .. 'deadlines', job.id)
@@ -222,7 +234,7 @@ local function schedule(job, due_at, attempt, deferrals, code, failure)
   if failure then
     redis.call('HSET', q .. 'meta:' .. job.id, 'code', code, 'error', failure, 'retry_at', due_at)
   end
-  redis.call('ZADD', q .. 'scheduled', due_at / 1000, job.id)
+  stand_scheduled(job, due_at)
   keep_deadline(job)
   announce(job.id, 'scheduled')
 end

@@ -80,7 +80,7 @@ for _, job in ipairs(jobs) do
     if delay > 0 then
       local due_at = math.min(now + delay, now + (deadline or delay))
       redis.call('HSET', q .. 'meta:' .. id, 'status', 'scheduled', 'due_at', due_at)
-      redis.call('ZADD', q .. 'scheduled', due_at / 1000, id)
+      stand_scheduled(job, due_at)
     else
       place = (place or tonumber(redis.call('HGET', q .. 'counters', 'place')) or 0) + 1
       together('ZADD', queue_key(job), string.format('%d', place), id)

@@ -3,15 +3,16 @@
 -- ARGV[4] leases may be taken back until this instant, ARGV[5] at most so many of each, ARGV[6] lost leases before
 -- poison, ARGV[7] and ARGV[8] retention of completed and of dead jobs (milliseconds), ARGV[9] attempts of jobs that do
 -- not say
--- Returns the instant; how many leases were lost, how many of these jobs are poison, how many deadlines passed, how
--- many jobs were queued, how many removed; when there is more to do (milliseconds from now, -1: nothing is known);
--- the list of changed jobs: id, status.
+-- Returns the instant; how many leases were lost; how many of these jobs of each kind are poison; of how many jobs of
+-- each kind the deadline passed since the last round, in fetches too; how many jobs were buried, queued, removed by
+-- this round; when there is more to do (milliseconds from now, -1: nothing is known); the list of changed jobs: id,
+-- status.
 
 -- An instant, because what is sent to a server that stalls runs when it wakes up, when every lease looks expired.
 local reap, limit, max_lost_leases = now <= take_number(), take_number(), take_number()
 local completed_retention, dead_retention, max_attempts = take_number(), take_number(), take_number()
 
-local lost, poisoned = 0, 0
+local lost, poisoned = 0, { chat = 0, ingest = 0, replay = 0 }
 local function take_back(job)
   note_attempt(job, 'lease_lost')
   job.lost_leases = job.lost_leases + 1
@@ -21,7 +22,7 @@ local function take_back(job)
     hand_back(job)
     return
   end
-  poisoned = poisoned + 1
+  poisoned[job.kind] = poisoned[job.kind] + 1
   redis.call('HSET', q .. 'meta:' .. job.id, 'lost_leases', job.lost_leases)
   alert_holder(job, 'dead')
   conclude(job, 'dead', uncounted(job), 'poison', 'poison',
@@ -39,7 +40,11 @@ if reap then
   end
 end
 
-local deadlines = bury(limit)
+local buried = bury(limit)
+local late = redis.call('HMGET', q .. 'counters', 'late:chat', 'late:ingest', 'late:replay')
+if late[1] or late[2] or late[3] then
+  redis.call('HDEL', q .. 'counters', 'late:chat', 'late:ingest', 'late:replay')
+end
 
 local promoted = 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', q .. 'scheduled', '-inf', now / 1000, 'LIMIT', 0, limit)) do
@@ -84,4 +89,7 @@ for _, set in ipairs({ { 'scheduled', 1000, '-inf' }, { 'workers', 1, '(' .. ins
   end
 end
 local wait = next_at and math.max(math.ceil(next_at - now), 0) or -1
-return { now, lost, poisoned, deadlines, promoted, expired, wait, changed }
+return {
+  now, lost, { poisoned.chat, poisoned.ingest, poisoned.replay },
+  { tonumber(late[1]) or 0, tonumber(late[2]) or 0, tonumber(late[3]) or 0 }, buried, promoted, expired, wait, changed,
+}

@@ -203,9 +203,9 @@ pub async fn a_job_past_its_deadline_is_dead_while_waiting<F: Fixture>() {
     let delayed = submit(&*store, NewJob { deadline, delay: Some(Duration::from_mins(1)), ..chat("q") }).await;
     let patient = submit(&*store, chat("q")).await;
     fixture.pass(Duration::from_millis(9_999)).await;
-    assert_eq!(store.upkeep().await.unwrap().deadlines, 0);
+    assert_eq!(store.upkeep().await.unwrap().deadlines.total(), 0);
     fixture.pass(Duration::from_millis(1)).await;
-    assert_eq!(store.upkeep().await.unwrap().deadlines, 2);
+    assert_eq!(store.upkeep().await.unwrap().deadlines.of(Kind::Chat), 2);
     for id in [queued, delayed] {
         let view = view(&*store, id).await;
         assert_eq!((view.status, view.attempt), (Status::Dead, 0));
@@ -226,6 +226,30 @@ pub async fn a_job_past_its_deadline_is_not_handed_over<F: Fixture>() {
     let delivery = take(&*store, &worker).await;
     assert_eq!((delivery.lease.job, delivery.remaining), (in_time, Some(Duration::from_secs(3))));
     assert_eq!(view(&*store, late).await.status, Status::Dead);
+    assert_eq!(store.upkeep().await.unwrap().deadlines.of(Kind::Chat), 1, "the next round tells of it");
+    assert_eq!(store.upkeep().await.unwrap().deadlines.total(), 0, "once");
+}
+
+pub async fn a_delivery_says_how_long_the_job_was_queued<F: Fixture>() {
+    let fixture = F::open(Limits::default()).await;
+    let store = fixture.store();
+    let worker = beat(&*store, "w").await;
+    submit(&*store, chat("q")).await;
+    fixture.pass(Duration::from_millis(300)).await;
+    let delivery = take(&*store, &worker).await;
+    assert_eq!((delivery.created_at, delivery.queued_at), (START, START));
+    assert_eq!(delivery.delivered_at.since(delivery.queued_at), Duration::from_millis(300));
+    release(&*store, &delivery.lease, defer(Duration::from_secs(1))).await;
+    fixture.pass(Duration::from_secs(1)).await;
+    store.upkeep().await.unwrap();
+    fixture.pass(Duration::from_millis(20)).await;
+    let delivery = take(&*store, &worker).await;
+    assert_eq!(
+        delivery.delivered_at.since(delivery.queued_at),
+        Duration::from_millis(20),
+        "waiting for its time is none"
+    );
+    assert_eq!(delivery.delivered_at.since(delivery.created_at), Duration::from_millis(1_320));
 }
 
 pub async fn a_wait_beyond_the_deadline_ends_at_the_deadline<F: Fixture>() {
@@ -238,7 +262,7 @@ pub async fn a_wait_beyond_the_deadline_ends_at_the_deadline<F: Fixture>() {
     assert_eq!(store.upkeep().await.unwrap().next_due, Some(Duration::from_secs(5)));
     fixture.pass(Duration::from_secs(5)).await;
     let done = store.upkeep().await.unwrap();
-    assert_eq!((done.deadlines, done.promoted), (1, 0));
+    assert_eq!((done.deadlines.total(), done.promoted), (1, 0));
     assert_eq!(view(&*store, id).await.error.unwrap().code, Code::DeadlineExceeded);
 }
 

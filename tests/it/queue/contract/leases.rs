@@ -61,7 +61,7 @@ pub async fn a_job_whose_worker_is_lost_too_often_is_poison<F: Fixture>() {
         let worker = beat(&*store, "w").await;
         take(&*store, &worker).await;
         let done = silence(&fixture, &limits).await;
-        assert_eq!((done.leases_lost, done.poisoned), (1, poisoned));
+        assert_eq!((done.leases_lost, done.poisoned.of(Kind::Chat)), (1, poisoned));
     }
     let shown = view(&*store, id).await;
     assert_eq!((shown.status, shown.attempt, shown.lost_leases), (Status::Dead, 0, 2));

@@ -93,6 +93,7 @@ macro_rules! every_case {
             deliveries: a_leaving_worker_hands_back_all_it_holds;
             deliveries: a_job_past_its_deadline_is_dead_while_waiting;
             deliveries: a_job_past_its_deadline_is_not_handed_over;
+            deliveries: a_delivery_says_how_long_the_job_was_queued;
             deliveries: a_wait_beyond_the_deadline_ends_at_the_deadline;
             deliveries: what_was_retrieved_is_there_for_the_next_attempt;
             deliveries: a_conversation_remembers_its_last_turns;
@@ -108,6 +109,7 @@ macro_rules! every_case {
             events: the_log_goes_on_after_a_replay;
             events: deltas_say_whether_anybody_reads;
             operations: figures_count_every_state;
+            operations: figures_tell_kinds_and_reasons_apart;
             operations: a_paused_kind_is_not_handed_out_even_after_a_restart;
             operations: dead_letters_are_listed_newest_first_and_stably;
             operations: dead_letters_are_filtered_and_grouped;

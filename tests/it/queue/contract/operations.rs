@@ -8,7 +8,7 @@ use ragq::{
         failure::Code,
         job::{AttemptOutcome, DeadReason, Idempotency, Kind, NewJob, Status, Submitted},
     },
-    queue::{DeadLetterFilter, Replay},
+    queue::{DeadLetterFilter, KindStats, Replay},
 };
 
 use super::*;
@@ -43,6 +43,43 @@ pub async fn figures_count_every_state<F: Fixture>() {
     assert_eq!((stats.workers.len(), stats.workers[0].running), (1, 1));
     assert_eq!((&stats.workers[0].info.id, stats.workers[0].last_heartbeat_at), (&worker, START));
     adds_up(&*store, 7).await;
+}
+
+pub async fn figures_tell_kinds_and_reasons_apart<F: Fixture>() {
+    let fixture = F::open(Limits::default()).await;
+    let store = fixture.store();
+    let empty = store.stats().await.unwrap();
+    assert!(Kind::ALL.iter().all(|kind| empty.kinds[kind] == KindStats::default()), "{:?}", empty.kinds);
+    assert!(DeadReason::ALL.iter().all(|reason| empty.dead[reason] == 0), "{:?}", empty.dead);
+    let worker = beat(&*store, "w").await;
+    let later = Some(Duration::from_mins(1));
+    submit(&*store, put("a", "waits")).await;
+    submit(&*store, NewJob { delay: later, ..put("b", "later") }).await;
+    let called_off = submit(&*store, NewJob { delay: later, ..put("c", "called off") }).await;
+    store.cancel(&"default".into(), called_off).await.unwrap();
+    submit(&*store, NewJob { delay: later, ..chat("later") }).await;
+    dead_letter(&*store, &worker, Code::ContextTooLong).await;
+    fixture.pass(Duration::from_millis(200)).await;
+    let deferred = take_kind(&*store, &worker, Kind::Ingest).await;
+    release(&*store, &deferred.lease, defer(Duration::from_secs(30))).await;
+    submit(&*store, put("d", "runs")).await;
+    take_kind(&*store, &worker, Kind::Ingest).await;
+    submit(&*store, put("e", "waits")).await;
+    submit(&*store, NewJob { deadline: Some(Duration::from_millis(50)), ..chat("late") }).await;
+    fixture.pass(Duration::from_millis(50)).await;
+    store.upkeep().await.unwrap();
+    let stats = store.stats().await.unwrap();
+    let ingest = KindStats { queued: 1, scheduled: 2, running: 1, dead: 0, oldest_queued_age_ms: Some(50) };
+    assert_eq!(stats.kinds[&Kind::Ingest], ingest);
+    let chat = KindStats { queued: 0, scheduled: 1, running: 0, dead: 2, oldest_queued_age_ms: None };
+    assert_eq!(stats.kinds[&Kind::Chat], chat);
+    assert_eq!((stats.dead[&DeadReason::Permanent], stats.dead[&DeadReason::DeadlineExceeded]), (1, 1));
+    assert_eq!(stats.oldest_queued_age_ms, Some(50));
+    fixture.pass(Duration::from_mins(1)).await;
+    store.upkeep().await.unwrap();
+    let stats = store.stats().await.unwrap();
+    assert_eq!((stats.kinds[&Kind::Ingest].queued, stats.kinds[&Kind::Ingest].scheduled), (3, 0), "all were due");
+    assert_eq!((stats.kinds[&Kind::Chat].queued, stats.kinds[&Kind::Chat].scheduled), (1, 0));
 }
 
 pub async fn a_paused_kind_is_not_handed_out_even_after_a_restart<F: Fixture>() {
@@ -187,7 +224,7 @@ pub async fn a_replay_may_change_the_payload_and_starts_the_deadline_again<F: Fi
     let store = fixture.store();
     let id = submit(&*store, NewJob { deadline: Some(Duration::from_secs(5)), ..chat("old") }).await;
     fixture.pass(Duration::from_secs(5)).await;
-    assert_eq!(store.upkeep().await.unwrap().deadlines, 1);
+    assert_eq!(store.upkeep().await.unwrap().deadlines.total(), 1);
     let long = "x".repeat(2_000);
     assert_eq!(store.replay(id, Some(json!({ "query": long }))).await.unwrap(), Replay::Replayed);
     assert!(matches!(store.submit(chat("no room")).await.unwrap(), Submitted::QueueFull { .. }), "it counts");

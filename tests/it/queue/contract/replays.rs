@@ -180,7 +180,7 @@ pub async fn a_replay_tells_how_far_it_is_and_was_when_it_was_cancelled<F: Fixtu
     let progress = ReplayProgress { matched: 3, replayed: 2, skipped: 0, failed_again: 0 };
     assert_eq!(store.job(&operator, lease.job).await.unwrap().unwrap().progress, Some(progress));
     assert!(store.job(&"default".into(), lease.job).await.unwrap().is_none(), "it is the operator's");
-    let cancelled = store.cancel(&operator, lease.job).await.unwrap().unwrap();
+    let cancelled = store.cancel(&operator, lease.job).await.unwrap().unwrap().job;
     assert_eq!((cancelled.status, cancelled.progress), (Status::Cancelled, Some(progress)));
     assert_eq!(cancelled.result.unwrap()["stopped"], "cancelled");
     assert_eq!(store.replay_letters(&lease, &order, told).await.unwrap(), Fenced::Stale);

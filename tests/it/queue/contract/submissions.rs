@@ -8,6 +8,8 @@ use ragq::domain::{
     job::{Idempotency, Kind, NewJob, Priority, Status, Submitted},
 };
 
+use ragq::queue::Cancellation;
+
 use super::*;
 
 fn keyed(key: &str, fingerprint: &str) -> NewJob {
@@ -134,11 +136,12 @@ pub async fn a_cancelled_job_is_final_from_every_state<F: Fixture>() {
     let queued = submit(&*store, chat("queued")).await;
     let scheduled = submit(&*store, NewJob { delay: Some(Duration::from_secs(9)), ..chat("later") }).await;
     for id in [running, queued, scheduled] {
-        let view = store.cancel(&tenant, id).await.unwrap().unwrap();
-        assert_eq!((view.status, view.finished_at), (Status::Cancelled, Some(START)));
+        let Cancellation { applied, job: view } = store.cancel(&tenant, id).await.unwrap().unwrap();
+        assert_eq!((applied, view.status, view.finished_at), (true, Status::Cancelled, Some(START)));
     }
     let letter = dead_letter(&*store, &worker, Code::ContextTooLong).await;
-    assert_eq!(store.cancel(&tenant, letter).await.unwrap().unwrap().status, Status::Dead, "it was final");
+    let Cancellation { applied, job } = store.cancel(&tenant, letter).await.unwrap().unwrap();
+    assert_eq!((applied, job.status), (false, Status::Dead), "it was final");
     assert!(store.cancel(&tenant, JobId::new(0)).await.unwrap().is_none());
     fixture.pass(Duration::from_secs(10)).await;
     store.upkeep().await.unwrap();
