@@ -6,24 +6,30 @@ use async_trait::async_trait;
 use ragq::{
     domain::{
         answer::{Context, Turn},
+        audit::{AuditEntry, AuditNote},
         clock::Timestamp,
         document::{CollectionRecord, DocumentRecord},
         event::EventPage,
         ids::{Collection, DocumentId, JobId, Lease, Tenant, WorkerId},
-        job::{DeadLetter, Delivery, JobView, Kind, NewJob, Submitted},
+        job::{DeadLetter, Delivery, JobView, Kind, NewJob, Status, Submitted},
         replay::{ReplayOrder, ReplayTally, Selection},
     },
     queue::{
-        Cancellation, Cell, Cells, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Deliveries, Documents, Fenced,
-        Finish, Leftover, Maintenance, Operations, Page, QueueStats, Release, Replay, ReplayStep, Replays, Result,
-        StoreError, Submissions, Swap, Upkeep, Watch, WorkerInfo, watch::Watchers,
+        CancelStep, CancelTally, Cancellation, Cell, Cells, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup,
+        Deliveries, Documents, Fenced, Finish, Leftover, Maintenance, Operations, Page, QueueStats, Release, Replay,
+        ReplayStep, Replays, Result, StoreError, Submissions, Swap, Upkeep, Watch, WorkerInfo,
+        history::{Counts, StoredInterval},
+        watch::Watchers,
     },
 };
 use serde_json::Value;
 
 /// Accepts every job at once.
 #[derive(Default)]
-pub struct NullStore(Watchers);
+pub struct NullStore {
+    watchers: Watchers,
+    counts: Counts,
+}
 
 #[async_trait]
 impl Submissions for NullStore {
@@ -37,7 +43,7 @@ impl Submissions for NullStore {
         Ok(None)
     }
     fn watch(&self, id: JobId) -> Watch {
-        self.0.watch(id)
+        self.watchers.watch(id)
     }
     async fn events(&self, _: &Tenant, _: JobId, _: Option<u64>, _: usize) -> Result<Option<EventPage>> {
         Ok(None)
@@ -56,7 +62,7 @@ impl Deliveries for NullStore {
         std::future::pending::<()>().await;
     }
     fn watch_delivery(&self, lease: &Lease) -> Watch {
-        self.0.watch(lease.job)
+        self.watchers.watch(lease.job)
     }
     async fn holds(&self, _: &Lease) -> Result<bool> {
         Ok(true)
@@ -139,6 +145,18 @@ impl Operations for NullStore {
     async fn discard(&self, _: JobId) -> Result<bool> {
         Err(StoreError::Closed)
     }
+    async fn cancel_some(&self, _: Kind, _: Status, _: CancelStep) -> Result<CancelTally> {
+        Err(StoreError::Closed)
+    }
+    async fn note(&self, _: &AuditNote) -> Result<()> {
+        Ok(())
+    }
+    async fn audit(&self, _: Option<&str>, _: usize) -> Result<Page<AuditEntry>> {
+        Err(StoreError::Closed)
+    }
+    async fn history(&self, _: u64) -> Result<Vec<StoredInterval>> {
+        Err(StoreError::Closed)
+    }
 }
 
 #[async_trait]
@@ -158,6 +176,9 @@ impl Maintenance for NullStore {
     }
     async fn ping(&self) -> Result<()> {
         Ok(())
+    }
+    fn counts(&self) -> &Counts {
+        &self.counts
     }
 }
 

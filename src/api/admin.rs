@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, str::FromStr};
 use axum::{Json, extract::State, response::Response};
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
+    audit::Deed,
     auth::Admin,
     chat::ChatRequest,
     fields::Fields,
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     domain::{
+        audit::AdminAction,
         failure::Code,
         ids::JobId,
         job::{DeadLetter, DeadReason, Kind, Status},
@@ -98,9 +100,13 @@ pub struct Paused {
     pub paused: Vec<Kind>,
 }
 
+/// A kind that can be paused.
+pub fn pausable(value: &Value) -> Option<Kind> {
+    Kind::from_str(value.as_str()?).ok().filter(|kind| PAUSABLE.contains(kind))
+}
+
 fn kinds(body: &Body) -> Result<Vec<Kind>> {
     let mut fields = body.optional_fields()?;
-    let pausable = |value: &Value| Kind::from_str(value.as_str()?).ok().filter(|kind| PAUSABLE.contains(kind));
     let kinds = match fields.any("kinds") {
         None => Some(PAUSABLE.to_vec()),
         Some(Value::Array(given)) if !given.is_empty() => given.iter().map(pausable).collect(),
@@ -111,6 +117,10 @@ fn kinds(body: &Body) -> Result<Vec<Kind>> {
     }
     fields.finish()?;
     Ok(kinds.unwrap_or_default())
+}
+
+fn list(kinds: &[Kind]) -> String {
+    kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Pause the queue
@@ -124,12 +134,14 @@ fn kinds(body: &Body) -> Result<Vec<Kind>> {
 )]
 pub async fn pause(
     State(state): State<ApiState>,
-    _: Admin,
+    admin: Admin,
     Params(params): Params,
     body: Body,
 ) -> Result<Json<Paused>> {
     params.finish()?;
-    state.store.pause(&kinds(&body)?).await?;
+    let kinds = kinds(&body)?;
+    state.store.pause(&kinds).await?;
+    admin.did(&state, Deed::new(AdminAction::PauseQueue, kinds.len() as u64).to(list(&kinds))).await;
     Ok(Json(Paused { paused: state.store.stats().await?.paused }))
 }
 
@@ -142,12 +154,14 @@ pub async fn pause(
 )]
 pub async fn resume(
     State(state): State<ApiState>,
-    _: Admin,
+    admin: Admin,
     Params(params): Params,
     body: Body,
 ) -> Result<Json<Paused>> {
     params.finish()?;
-    state.store.resume(&kinds(&body)?).await?;
+    let kinds = kinds(&body)?;
+    state.store.resume(&kinds).await?;
+    admin.did(&state, Deed::new(AdminAction::ResumeQueue, kinds.len() as u64).to(list(&kinds))).await;
     Ok(Json(Paused { paused: state.store.stats().await?.paused }))
 }
 
@@ -233,12 +247,16 @@ pub async fn dead_letter(
 )]
 pub async fn discard(
     State(state): State<ApiState>,
-    _: Admin,
+    admin: Admin,
     JobPath(id): JobPath,
     Params(params): Params,
 ) -> Result<StatusCode> {
     params.finish()?;
-    if state.store.discard(id).await? { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
+    if !state.store.discard(id).await? {
+        return Err(not_found());
+    }
+    admin.did(&state, Deed::new(AdminAction::DiscardLetter, 1).to(id.to_string())).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// How a dead letter is replayed.
@@ -282,7 +300,7 @@ fn edited(payload: Value, kind: Kind, state: &ApiState) -> Result<Value> {
 )]
 pub async fn replay(
     State(state): State<ApiState>,
-    _: Admin,
+    admin: Admin,
     JobPath(id): JobPath,
     Params(params): Params,
     body: Body,
@@ -295,8 +313,13 @@ pub async fn replay(
         Some(payload) => Some(edited(payload, letter(&state, id).await?.letter.kind, &state)?),
         None => None,
     };
+    let edited = payload.is_some();
     match state.store.replay(id, payload).await? {
-        Replay::Replayed => Ok(accepted(Stored { id, replayed: false }, Accepted::of(id))),
+        Replay::Replayed => {
+            let deed = Deed::new(AdminAction::ReplayLetter, 1).to(id.to_string()).asked(json!({ "edited": edited }));
+            admin.did(&state, deed).await;
+            Ok(accepted(Stored { id, replayed: false }, Accepted::of(id)))
+        }
         Replay::NotDead => Err(not_found()),
     }
 }

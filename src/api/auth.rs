@@ -4,13 +4,17 @@
 //! differs; all keys are looked at every time. A handler takes a [`Caller`], [`Submitter`] or [`Admin`]
 //! as an argument, so none can be written that forgets to ask.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{HeaderMap, HeaderValue, header, request::Parts};
 
 use super::{
     problem::{Problem, ProblemCode, Result},
+    request::RequestId,
     state::ApiState,
 };
 use crate::{
@@ -119,42 +123,61 @@ impl FromRequestParts<ApiState> for Submitter {
 #[derive(Clone, Debug)]
 pub struct Viewer {
     tenant: Option<Tenant>,
-    operator: bool,
+    operator: Option<Admin>,
 }
 
 impl Viewer {
     /// The tenant by whose right this one looks at the job; none: it is not there, or not for this one.
     pub async fn tenant_of(&self, state: &ApiState, job: JobId) -> Result<Option<Tenant>> {
         let operator = Tenant::operator();
-        if self.operator && state.store.job(&operator, job).await?.is_some() {
+        if self.operator.is_some() && state.store.job(&operator, job).await?.is_some() {
             return Ok(Some(operator));
         }
         Ok(self.tenant.clone())
+    }
+
+    /// The operator, if the job is the operator's.
+    pub fn operator_of(&self, tenant: &Tenant) -> Option<&Admin> {
+        self.operator.as_ref().filter(|_| *tenant == Tenant::operator())
     }
 }
 
 impl FromRequestParts<ApiState> for Viewer {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self> {
-        let operator = Admin::from_request_parts(parts, state).await.is_ok();
+        let operator = Admin::from_request_parts(parts, state).await.ok();
         match Caller::from_request_parts(parts, state).await {
             Ok(Caller { tenant }) => Ok(Self { tenant: Some(tenant), operator }),
-            Err(_) if operator => Ok(Self { tenant: None, operator }),
+            Err(_) if operator.is_some() => Ok(Self { tenant: None, operator }),
             Err(problem) => Err(problem),
         }
     }
 }
 
+/// The name by which the audit log calls whoever has the admin token.
+const ADMIN: &str = "admin";
+
 /// Somebody with the admin token.
-#[derive(Clone, Copy, Debug)]
-pub struct Admin;
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The token's name.
+    pub name: &'static str,
+    /// Where the connection came from, if that is known.
+    pub remote_address: Option<IpAddr>,
+    /// The request's id.
+    pub request_id: String,
+}
 
 impl FromRequestParts<ApiState> for Admin {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self> {
         let presented = bearer(&parts.headers).unwrap_or_default();
         match &state.admin_token {
-            Some(token) if token.matches(presented) => Ok(Self),
+            Some(token) if token.matches(presented) => Ok(Self {
+                name: ADMIN,
+                remote_address: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
+                request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+            }),
             Some(_) => Err(unauthorized("send the admin token as \"Authorization: Bearer TOKEN\"")),
             None => Err(unauthorized("no admin token is set (RAGQ_ADMIN_TOKEN): the admin routes are closed")),
         }

@@ -186,6 +186,15 @@ impl Fields {
         found
     }
 
+    /// True or false.
+    pub fn flag(&mut self, name: &str) -> Option<bool> {
+        let value = self.any(name)?;
+        if value.as_bool().is_none() {
+            self.fail(name, "must be true or false");
+        }
+        value.as_bool()
+    }
+
     /// One of a closed set of words.
     pub fn word<T: FromStr<Err = UnknownWord>>(&mut self, name: &str) -> Option<T> {
         let value = self.any(name)?;

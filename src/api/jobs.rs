@@ -6,6 +6,7 @@ use axum::{Json, extract::State};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
+    audit::Deed,
     auth::Viewer,
     fields::Text,
     input::{JobPath, Params, job_id},
@@ -14,10 +15,11 @@ use super::{
 };
 use crate::{
     domain::{
+        audit::AdminAction,
         ids::{JobId, Tenant},
         job::JobView,
     },
-    queue::Watch,
+    queue::{Cancellation, Watch},
 };
 
 /// The answer for a job that is not there or not the caller's: the two look the same.
@@ -100,5 +102,9 @@ pub async fn cancel(
 ) -> Result<Json<JobView>> {
     params.finish()?;
     let tenant = viewer.tenant_of(&state, id).await?.ok_or_else(not_found)?;
-    state.store.cancel(&tenant, id).await?.map(|cancelled| Json(cancelled.job)).ok_or_else(not_found)
+    let Cancellation { applied, job } = state.store.cancel(&tenant, id).await?.ok_or_else(not_found)?;
+    if let Some(admin) = viewer.operator_of(&tenant).filter(|_| applied) {
+        admin.did(&state, Deed::new(AdminAction::CancelReplay, 1).to(id.to_string())).await;
+    }
+    Ok(Json(job))
 }

@@ -12,12 +12,15 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
+pub mod cancel;
 pub mod chat;
 pub mod documents;
 pub mod events;
 pub mod fields;
 pub mod health;
+pub mod history;
 pub mod input;
 pub mod jobs;
 pub mod lists;
@@ -64,6 +67,9 @@ fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(admin::dead_letter, admin::discard))
         .routes(routes!(admin::replay))
         .routes(routes!(replays::replay_many))
+        .routes(routes!(cancel::cancel_many))
+        .routes(routes!(history::history))
+        .routes(routes!(audit::audit))
 }
 
 /// Every route there is, as method and template.

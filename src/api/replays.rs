@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::{
     admin::{PAUSABLE, PausableKind, letter_filter},
+    audit::Deed,
     auth::Admin,
     fields::Fields,
     input::{Body, Params},
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::{
     domain::{
+        audit::AdminAction,
         failure::Code,
         ids::{JobId, Tenant},
         job::{DeadReason, Kind, NewJob, Priority},
@@ -112,13 +114,10 @@ impl Wanted {
         if rate.is_some() && rate_per_second.is_none() {
             fields.fail("rate_per_second", format!("must be a number from {SLOWEST} to {FASTEST}"));
         }
-        let dry_run = fields.any("dry_run");
-        if dry_run.as_ref().is_some_and(|value| !value.is_boolean()) {
-            fields.fail("dry_run", "must be true or false");
-        }
+        let dry_run = fields.flag("dry_run").unwrap_or(false);
         fields.finish()?;
         let selection = Selection { reason, code, kind, ids };
-        Ok(Self { selection, limit, rate_per_second, dry_run: dry_run == Some(Value::Bool(true)) })
+        Ok(Self { selection, limit, rate_per_second, dry_run })
     }
 }
 
@@ -137,7 +136,7 @@ impl Wanted {
 )]
 pub async fn replay_many(
     State(state): State<ApiState>,
-    _: Admin,
+    admin: Admin,
     Params(params): Params,
     body: Body,
 ) -> Result<Response> {
@@ -150,6 +149,11 @@ pub async fn replay_many(
     }
     let order = ReplayOrder { selection, dead_by, matched, rate_per_second };
     let stored = submit(&state, job(&state, &order)).await?;
+    let Selection { reason, code, kind, ids } = &order.selection;
+    let ids = ids.as_ref().map(Vec::len);
+    let asked = json!({ "reason": reason, "code": code, "kind": kind, "ids": ids, "limit": limit,
+        "rate_per_second": rate_per_second });
+    admin.did(&state, Deed::new(AdminAction::ReplayLetters, matched).to(stored.id.to_string()).asked(asked)).await;
     Ok(accepted(stored, BulkReplay { job_id: stored.id, matched }))
 }
 

@@ -32,9 +32,14 @@ fn request_id(request: &Request, state: &ApiState) -> String {
     given.map_or_else(new, str::to_owned)
 }
 
+/// The id of the request that is being answered.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
 /// The outermost layer.
-pub async fn around(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+pub async fn around(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     let id = request_id(&request, &state);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let begun = Instant::now();

@@ -5,7 +5,7 @@
 
 use std::{io, time::Duration};
 
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -27,8 +27,8 @@ pub async fn serve(listener: TcpListener, router: Router, head_timeout: Duration
     let connections = TaskTracker::new();
     let graceful = GracefulShutdown::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) if is_of_the_connection(&error) => continue,
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed");
@@ -37,7 +37,10 @@ pub async fn serve(listener: TcpListener, router: Router, head_timeout: Duration
             }
         };
         send_at_once(&stream);
-        let service = router.clone().map_request(|request: Request<Incoming>| request.map(Body::new));
+        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.map(Body::new)
+        });
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let connection = graceful.watch(connection);
         connections.spawn(async move {

@@ -188,6 +188,7 @@ fn sqlite_options(settings: &Settings) -> SqliteOptions {
         max_bytes: queue.max_bytes,
         completed_retention: Duration::from_secs(queue.completed_retention_s),
         dead_retention: Duration::from_secs(queue.dead_retention_s),
+        audit_retention: Duration::from_secs(queue.audit_retention_s),
         take_back_all: true,
     }
 }
@@ -202,6 +203,7 @@ fn redis_options(settings: &Settings) -> RedisOptions {
         max_bytes: queue.max_bytes,
         completed_retention: Duration::from_secs(queue.completed_retention_s),
         dead_retention: Duration::from_secs(queue.dead_retention_s),
+        audit_retention: Duration::from_secs(queue.audit_retention_s),
         max_attempts: queue.max_attempts,
         clock: None,
     }

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use super::{bench::args::BenchCommand, config::ConfigCommand, provider_sim::args::ProviderSimArgs};
 use crate::domain::{
     failure::Code,
-    job::{DeadReason, Kind},
+    job::{DeadReason, Kind, Status},
 };
 
 const EXAMPLES: &str = "\
@@ -65,7 +65,7 @@ pub enum Command {
         #[command(subcommand)]
         command: DlqCommand,
     },
-    /// Look at the queue, pause and resume it.
+    /// Look at the queue, pause and resume it, cancel jobs.
     Queue {
         /// How to reach the API.
         #[command(flatten)]
@@ -360,6 +360,51 @@ pub enum QueueCommand {
         #[arg(long = "kind", value_name = "KIND")]
         kinds: Vec<Kind>,
     },
+    /// Show what happened in the last minutes.
+    History {
+        /// How far back
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=60))]
+        minutes: u32,
+    },
+    /// Cancel all jobs that match.
+    Cancel(CancelArgs),
+    /// Show what operators did, newest first.
+    Audit {
+        /// How many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+        /// Where the page before ended
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+}
+
+/// Arguments of `ragq queue cancel`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ragq queue cancel --kind ingest --dry-run
+  ragq queue cancel --kind chat --status queued --status scheduled
+  ragq queue cancel --all --yes")]
+pub struct CancelArgs {
+    /// Of this kind: chat or ingest
+    #[arg(long)]
+    pub kind: Option<Kind>,
+    /// In this state: queued, scheduled or running; may be given more than once
+    #[arg(long = "status", value_name = "STATUS")]
+    pub statuses: Vec<Status>,
+    /// Everything that is not final
+    #[arg(long, conflicts_with_all = ["kind", "statuses"])]
+    pub all: bool,
+    /// At most this many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Only say how many match
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask first
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

@@ -3,7 +3,7 @@
 //! Everything but `up`, `api`, `worker` ([`serve`]) and `provider-sim` is a client of a running API ([`client`]). What a
 //! command prints on standard output is its result; what it says about its progress goes to standard error.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::Parser as _;
 
@@ -84,6 +84,11 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// Whether a person is there to be asked.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.json && self.terminal.stderr && std::io::stdin().is_terminal()
+    }
+
     /// The operator's commands need a token: without one there is no use in asking.
     pub(crate) fn need_admin_token(&self) -> Result<(), CliError> {
         if self.client.has_admin_token() {

@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     fmt::Display,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
 };
 
 use crate::config::Environment;
@@ -62,6 +62,14 @@ impl Terminal {
     /// Says something that matters to scripts' logs too.
     pub fn say(self, text: &str) {
         drop(writeln!(io::stderr(), "{}", printable(text)));
+    }
+
+    /// Asks something that is answered with yes or no.
+    pub fn confirmed(self, question: &str) -> io::Result<bool> {
+        self.say(&format!("{question} [y/N]"));
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 
     /// Says why the command failed.

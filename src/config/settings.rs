@@ -141,6 +141,9 @@ section! {
         /// How long dead letters are kept, in seconds.
         #[schemars(range(min = 1, max = 315_360_000))]
         dead_retention_s: u64 = 14 * 24 * 3600,
+        /// How long entries of the audit log are kept, in seconds.
+        #[schemars(range(min = 1, max = 3_153_600_000_u64))]
+        audit_retention_s: u64 = 90 * 24 * 3600,
         /// When a submit in Redis is answered: `server`, as soon as Redis answers, so that a 202 is as safe as its
         /// own `appendfsync` makes it; `fsync`, when it is on Redis' disk (takes Redis 7.2, or `appendfsync always`).
         /// The embedded job store always syncs.

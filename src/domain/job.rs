@@ -50,7 +50,7 @@ macro_rules! words {
     };
 }
 
-pub(super) use words;
+pub(crate) use words;
 
 /// The text is none of a closed set of words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

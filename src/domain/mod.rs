@@ -3,6 +3,7 @@
 //! Pure: imports nothing of the rest of the crate, does no input or output.
 
 pub mod answer;
+pub mod audit;
 pub mod clock;
 pub mod document;
 pub mod event;

@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,7 +27,7 @@ pub const INTERVAL: Duration = Duration::from_secs(15);
 pub const KEPT: Duration = Duration::from_hours(1);
 
 /// How often a process tells what it counted.
-pub const TELL_EVERY: Duration = Duration::from_secs(5);
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
 words! {
     /// What happens to jobs.
@@ -47,7 +50,7 @@ words! {
 words! {
     /// How long something of a job took.
     Span {
-        /// From its submission to its first delivery.
+        /// From when it was queued to its delivery.
         Wait = "wait",
         /// One delivery.
         Run = "run",
@@ -77,8 +80,8 @@ pub struct Counts {
 
 impl Default for Counts {
     fn default() -> Self {
-        const NONE: AtomicU64 = AtomicU64::new(0);
-        Self { flows: Default::default(), spans: Box::new([[[NONE; STEPS]; 2]; 3]) }
+        let none = |_| std::array::from_fn(|_| AtomicU64::new(0));
+        Self { flows: Default::default(), spans: Box::new(std::array::from_fn(|_| std::array::from_fn(none))) }
     }
 }
 
@@ -130,6 +133,23 @@ impl Counts {
     }
 }
 
+/// When a process told last.
+#[derive(Debug, Default)]
+pub struct Told(Mutex<Option<Timestamp>>);
+
+impl Told {
+    /// Whether it is time to tell again; if so, the next time counts from now.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let mut told_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back must not keep it silent.
+        let due = told_at.is_none_or(|told_at| now < told_at || now.since(told_at) >= TELL_EVERY);
+        if due {
+            *told_at = Some(now);
+        }
+        due
+    }
+}
+
 /// The name under which a store counts.
 pub fn flow_name(kind: Kind, flow: Flow) -> String {
     format!("{kind}:{flow}")
@@ -155,9 +175,7 @@ impl Name {
             ("queued", None) => Self::Level(kind, true),
             ("running", None) => Self::Level(kind, false),
             (word, None) => Self::Flow(kind, word.parse().ok()?),
-            (word, Some(step)) => {
-                Self::Span(kind, word.parse().ok()?, step.parse().ok().filter(|step| *step < STEPS)?)
-            }
+            (word, Some(step)) => Self::Span(kind, word.parse().ok()?, step.parse().ok().filter(|step| *step < STEPS)?),
         })
     }
 }
@@ -214,7 +232,7 @@ pub struct Activity {
     pub retried: u64,
     /// Deliveries put back without using an attempt.
     pub deferred: u64,
-    /// From the submission to the first delivery; null: there was none.
+    /// From when jobs were queued to their delivery; null: there was none.
     #[schema(required)]
     pub wait_ms: Option<Percentiles>,
     /// Of one delivery; null: none ended.

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::domain::{
     answer::{Context, Turn},
+    audit::{AuditEntry, AuditNote},
     clock::Timestamp,
     document::{CollectionRecord, DocumentCommit, DocumentRecord},
     event::EventPage,
@@ -23,6 +24,7 @@ use crate::domain::{
 };
 
 pub mod cells;
+pub mod history;
 pub mod observed;
 pub mod redis;
 pub mod share;
@@ -30,6 +32,7 @@ pub mod sqlite;
 pub mod watch;
 
 pub use cells::{Cell, Cells, Swap};
+use history::{Counts, StoredInterval};
 pub use watch::Watch;
 
 /// The store did not do what it was asked.
@@ -388,6 +391,28 @@ pub enum Replay {
     NotDead,
 }
 
+/// One step of cancelling many jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelStep {
+    /// How many at the front are left out: those that were looked at before and stayed.
+    pub skip: usize,
+    /// How many to look at, up to 1,000.
+    pub max: usize,
+    /// Only count.
+    pub dry_run: bool,
+}
+
+/// What such a step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CancelTally {
+    /// Jobs it looked at; fewer than asked for: there are no more.
+    pub seen: usize,
+    /// Those of them that match.
+    pub matched: usize,
+    /// Those that it cancelled.
+    pub cancelled: usize,
+}
+
 /// What operators need; not bound to a tenant.
 #[async_trait]
 pub trait Operations: Send + Sync {
@@ -420,6 +445,18 @@ pub trait Operations: Send + Sync {
 
     /// Removes a dead letter for good; false if there is none.
     async fn discard(&self, id: JobId) -> Result<bool>;
+
+    /// One step of cancelling all jobs of a kind that are in a state (queued, scheduled or running).
+    async fn cancel_some(&self, kind: Kind, status: Status, step: CancelStep) -> Result<CancelTally>;
+
+    /// Adds an entry to the audit log.
+    async fn note(&self, note: &AuditNote) -> Result<()>;
+
+    /// The audit log, newest first, from after `cursor`.
+    async fn audit(&self, cursor: Option<&str>, limit: usize) -> Result<Page<AuditEntry>>;
+
+    /// The intervals of the last `minutes` (up to 60) in which a process was up, oldest first.
+    async fn history(&self, minutes: u64) -> Result<Vec<StoredInterval>>;
 }
 
 /// One step of a replay.
@@ -506,6 +543,9 @@ pub trait Maintenance: Send + Sync {
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<()>;
+
+    /// What this process counts for the history; `upkeep` tells it to the others.
+    fn counts(&self) -> &Counts;
 }
 
 /// The whole port.

@@ -11,18 +11,20 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
-    Cancellation, Cell, Cells, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Deliveries, Documents, Fenced,
-    Finish, Leftover, Maintenance, Operations, Page, QueueStats, Release, Replay, ReplayStep, Replays, Result,
-    SharedJobStore, Submissions, Swap, Upkeep, Watch, WorkerInfo,
+    CancelStep, CancelTally, Cancellation, Cell, Cells, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup,
+    Deliveries, Documents, Fenced, Finish, Leftover, Maintenance, Operations, Page, QueueStats, Release, Replay,
+    ReplayStep, Replays, Result, SharedJobStore, Submissions, Swap, Upkeep, Watch, WorkerInfo,
+    history::{Counts, StoredInterval},
 };
 use crate::{
     domain::{
         answer::{Context, Turn},
+        audit::{AuditEntry, AuditNote},
         clock::Timestamp,
         document::{CollectionRecord, DocumentRecord},
         event::EventPage,
         ids::{Collection, DocumentId, JobId, Lease, Tenant, WorkerId},
-        job::{DeadLetter, DeadReason, Delivery, JobView, Kind, NewJob, Submitted},
+        job::{DeadLetter, DeadReason, Delivery, JobView, Kind, NewJob, Status, Submitted},
         replay::{ReplayOrder, ReplayTally, Selection},
     },
     telemetry::metrics::{Metrics, StoreOperation as Op},
@@ -216,6 +218,24 @@ impl Operations for Observed {
         }
         Ok(discarded)
     }
+
+    async fn cancel_some(&self, kind: Kind, status: Status, step: CancelStep) -> Result<CancelTally> {
+        let tally = self.timed(Op::Cancel, self.inner.cancel_some(kind, status, step)).await?;
+        self.metrics.cancelled(kind, tally.cancelled as u64);
+        Ok(tally)
+    }
+
+    async fn note(&self, note: &AuditNote) -> Result<()> {
+        self.timed(Op::Operate, self.inner.note(note)).await
+    }
+
+    async fn audit(&self, cursor: Option<&str>, limit: usize) -> Result<Page<AuditEntry>> {
+        self.timed(Op::Operate, self.inner.audit(cursor, limit)).await
+    }
+
+    async fn history(&self, minutes: u64) -> Result<Vec<StoredInterval>> {
+        self.timed(Op::Operate, self.inner.history(minutes)).await
+    }
 }
 
 #[async_trait]
@@ -265,5 +285,9 @@ impl Maintenance for Observed {
 
     async fn ping(&self) -> Result<()> {
         self.timed(Op::Read, self.inner.ping()).await
+    }
+
+    fn counts(&self) -> &Counts {
+        self.inner.counts()
     }
 }

@@ -149,7 +149,9 @@ impl Run<'_> {
             self.step(left).await?;
             left = left.saturating_sub(self.tally.replayed - before);
             if left == 0 && !self.tally.exhausted {
-                self.wait_for_ends(size / 2).await?;
+                // Of the first ones all, or there would be nothing to judge by.
+                let known = self.tally.replayed.saturating_sub(self.replayer.settings.stop_after);
+                self.wait_for_ends(known.min(size / 2)).await?;
                 size = (2 * size).min(LARGEST_STEP.max(size));
                 left = size;
             }

@@ -26,7 +26,10 @@ use crate::{
         ids::Lease,
         job::{Delivery, JobError},
     },
-    queue::{Fenced, Finish, Release, SharedJobStore},
+    queue::{
+        Fenced, Finish, Release, SharedJobStore,
+        history::{Flow, Span},
+    },
     rag::Halt,
     resilience::decision::{Decision, RetryPolicy},
     telemetry::metrics::Metrics,
@@ -122,9 +125,14 @@ impl SettleLayer {
         }
     }
 
-    /// Counts what was written.
+    /// Counts what was written, for the metrics and for the history.
     fn count(&self, delivery: &Delivery, settlement: &Settlement, ran: Duration) {
         let kind = delivery.kind;
+        if let Some(flow) = flow_of(settlement) {
+            let history = self.store.counts();
+            history.count(kind, flow);
+            history.took(kind, Span::Run, ran);
+        }
         match settlement {
             Settlement::Finish(Finish::Completed { .. }) => {
                 let end_to_end = delivery.delivered_at.since(delivery.created_at) + ran;
@@ -178,6 +186,17 @@ impl SettleLayer {
                 }
             }
         }
+    }
+}
+
+/// What the history calls it.
+fn flow_of(settlement: &Settlement) -> Option<Flow> {
+    match settlement {
+        Settlement::Finish(Finish::Completed { .. }) => Some(Flow::Completed),
+        Settlement::Finish(Finish::Dead { .. }) => Some(Flow::Dead),
+        Settlement::Release(Release::Retry { .. }) => Some(Flow::Retried),
+        Settlement::Release(Release::Defer { .. }) => Some(Flow::Deferred),
+        Settlement::Release(Release::HandBack) => None,
     }
 }
 

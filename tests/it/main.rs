@@ -6,6 +6,7 @@ mod api;
 mod cli;
 mod config;
 mod deploy;
+mod drill;
 mod extract;
 mod faults;
 mod gate;

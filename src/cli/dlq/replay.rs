@@ -1,10 +1,6 @@
 //! `ragq dlq replay`: one letter by itself, many as one job of the API, which is followed to its end.
 
-use std::{
-    io::{self, BufRead as _, IsTerminal as _},
-    path::Path,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Deserialize;
@@ -65,10 +61,9 @@ pub(super) async fn run(caller: &Caller, args: ReplayArgs) -> Result<Exit, CliEr
             Ok(Exit::Done)
         });
     }
-    if !args.yes && !caller.json && io::stdin().is_terminal() && caller.terminal.stderr {
+    if !args.yes && caller.is_watched() {
         let matched = matching(caller, &args).await?.body.matched;
-        caller.terminal.say(&format!("Replay {matched} dead letters? [y/N]"));
-        if !confirmed() {
+        if !caller.terminal.confirmed(&format!("Replay {matched} dead letters?"))? {
             caller.terminal.say("nothing was replayed");
             return Ok(Exit::Failed);
         }
@@ -89,11 +84,6 @@ pub(super) async fn run(caller: &Caller, args: ReplayArgs) -> Result<Exit, CliEr
             Ok(Exit::Interrupted)
         }
     }
-}
-
-fn confirmed() -> bool {
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 async fn matching(caller: &Caller, args: &ReplayArgs) -> Result<Reply<Matched>, CliError> {

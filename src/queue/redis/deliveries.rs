@@ -29,7 +29,7 @@ use crate::{
         ids::{JobId, Lease, Tenant, WorkerId},
         job::{Delivery, Kind, Status},
     },
-    queue::{Deliveries, Fenced, Finish, Release, Result, Watch, WorkerInfo},
+    queue::{Deliveries, Fenced, Finish, Release, Result, Watch, WorkerInfo, history::Span},
     resilience::backoff::Backoff,
 };
 
@@ -134,6 +134,7 @@ impl Deliveries for RedisJobStore {
         let deliveries = deliveries(answer, worker, kind);
         for delivery in &deliveries {
             self.shared.changed_one(delivery.lease.job, Status::Running);
+            self.shared.history.counts.took(kind, Span::Wait, delivery.delivered_at.since(delivery.queued_at));
         }
         Ok(deliveries)
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{RedisJobStore, link::Confirm, millis, scripts};
+use super::{RedisJobStore, history, link::Confirm, millis, scripts};
 use crate::{
     domain::clock::Timestamp,
-    queue::{Maintenance, PerKind, Result, Upkeep},
+    queue::{Maintenance, PerKind, Result, Upkeep, history::Counts},
 };
 
 /// Jobs of one sort changed in one step.
@@ -73,12 +73,17 @@ impl Maintenance for RedisJobStore {
                 break;
             }
         }
+        history::tell_if_due(&self.shared).await;
         Ok(done)
     }
 
     async fn ping(&self) -> Result<()> {
         self.shared.call::<Vec<String>>(&scripts::STATUSES, Confirm::No, |_| ()).await?;
         Ok(())
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.shared.history.counts
     }
 }
 
@@ -94,7 +99,8 @@ impl RedisJobStore {
                 .arg(options.max_lost_leases)
                 .arg(millis(options.completed_retention))
                 .arg(millis(options.dead_retention))
-                .arg(options.max_attempts);
+                .arg(options.max_attempts)
+                .arg(millis(options.audit_retention));
         });
         let (now, leases_lost, poisoned, deadlines, buried, promoted, expired, wait, changed): Done =
             answer.await.inspect_err(|_| self.reaper().broken())?;

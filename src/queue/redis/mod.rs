@@ -24,6 +24,7 @@ use self::{
     batch::Batch,
     deliveries::{DeltaRequest, Fetches, FinishRequest, ReleaseRequest},
     error::CallError,
+    history::History,
     link::{Confirm, Link, Script},
     maintenance::Reaper,
     wake::Wake,
@@ -41,6 +42,7 @@ mod cells;
 mod deliveries;
 mod documents;
 mod error;
+mod history;
 pub mod link;
 mod maintenance;
 mod operations;
@@ -70,6 +72,8 @@ pub struct RedisOptions {
     pub completed_retention: Duration,
     /// How long dead letters are kept.
     pub dead_retention: Duration,
+    /// How long entries of the audit log are kept.
+    pub audit_retention: Duration,
     /// How many attempts a job has that does not say so: one that another producer pushed.
     pub max_attempts: u32,
     /// For tests: a clock in place of the server's own.
@@ -86,6 +90,7 @@ impl Default for RedisOptions {
             max_bytes: 1024 * 1024 * 1024,
             completed_retention: Duration::from_hours(24),
             dead_retention: Duration::from_hours(14 * 24),
+            audit_retention: Duration::from_hours(90 * 24),
             max_attempts: 5,
             clock: None,
         }
@@ -112,6 +117,7 @@ struct Shared {
     origin: String,
     watchers: Watchers,
     cells: CellWatchers,
+    history: History,
 }
 
 impl Shared {
@@ -193,6 +199,7 @@ impl RedisJobStore {
             origin: Ulid::from_parts(0, rand::random()).to_string(),
             watchers: Watchers::default(),
             cells: CellWatchers::default(),
+            history: History::default(),
         });
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         Self {
@@ -214,6 +221,9 @@ impl RedisJobStore {
 
     /// Lets go of the server. Later calls are refused as closed, calls that wait for work wait for ever.
     pub async fn close(&self) {
+        if let Err(error) = history::tell(&self.shared).await {
+            tracing::debug!(%error, "what was counted last is missing in the history");
+        }
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;

@@ -8,22 +8,27 @@ use serde_json::Value;
 use super::{
     RedisJobStore,
     error::CallError,
+    history,
     link::{Confirm, Info},
     record::{self, Header, Meta},
     scripts, to_json,
 };
 use crate::{
     domain::{
+        audit::{AuditEntry, AuditNote},
         clock::Timestamp,
         failure::Code,
         ids::JobId,
         job::{AttemptRecord, DeadLetter, DeadReason, JobError, Kind, Status},
     },
     queue::{
-        Condition, DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, KindStats, Operations, Page,
-        QueueStats, Replay, Result, WorkerInfo, WorkerView,
+        CancelStep, CancelTally, Condition, DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, KindStats,
+        Operations, Page, QueueStats, Replay, Result, WorkerInfo, WorkerView, history::StoredInterval,
     },
 };
+
+/// Jobs looked at by one script call at most: it must stay short.
+const MOST: usize = 100;
 
 /// What `stats.lua` returns.
 type Stats = (
@@ -171,6 +176,50 @@ impl Operations for RedisJobStore {
         }
         Ok(discarded)
     }
+
+    async fn cancel_some(&self, kind: Kind, status: Status, step: CancelStep) -> Result<CancelTally> {
+        let (seen, matched, cancelled, changed): (usize, usize, usize, Vec<String>) = self
+            .shared
+            .call(&scripts::CANCEL_SOME, Confirm::No, |command| {
+                command.arg(kind.as_str()).arg(status.as_str());
+                command.arg(step.skip).arg(step.max.min(MOST)).arg(step.dry_run);
+            })
+            .await?;
+        self.shared.changed(&changed);
+        Ok(CancelTally { seen, matched, cancelled })
+    }
+
+    async fn note(&self, note: &AuditNote) -> Result<()> {
+        let json = to_json(note);
+        Ok(self
+            .shared
+            .call(&scripts::NOTE, Confirm::Durable, |command| {
+                command.arg(&json);
+            })
+            .await?)
+    }
+
+    async fn audit(&self, cursor: Option<&str>, limit: usize) -> Result<Page<AuditEntry>> {
+        let before = cursor.and_then(|cursor| cursor.parse::<u64>().ok());
+        let found: Vec<String> = self
+            .shared
+            .call(&scripts::AUDIT, Confirm::No, |command| {
+                match before {
+                    Some(before) => command.arg(before),
+                    None => command.arg(""),
+                };
+                command.arg(limit.saturating_add(1));
+            })
+            .await?;
+        let entries = found.iter().map(|entry| audit_entry(entry)).collect::<Option<Vec<_>>>();
+        let entries = entries.ok_or(CallError::Answer { script: "audit", detail: "an entry can't be read" })?;
+        let Page { items, next_cursor } = Page::cut(entries, limit, |(number, _)| number.to_string());
+        Ok(Page { items: items.into_iter().map(|(_, entry)| entry).collect(), next_cursor })
+    }
+
+    async fn history(&self, minutes: u64) -> Result<Vec<StoredInterval>> {
+        Ok(history::read(&self.shared, minutes).await?)
+    }
 }
 
 fn condition(info: &Info) -> Condition {
@@ -244,6 +293,13 @@ impl RedisJobStore {
 fn letter(id: &str, header: &[u8], meta: HashMap<String, String>) -> Result<DeadLetter, CallError> {
     let id = id.parse().map_err(|_| DAMAGED)?;
     record::dead_letter(id, &Header::parse(header)?, &Meta::from(meta)).ok_or(DAMAGED)
+}
+
+/// Reads an entry of the audit log, with its number.
+fn audit_entry(text: &str) -> Option<(u64, AuditEntry)> {
+    let mut parts = text.splitn(3, ' ');
+    let (number, at) = (parts.next()?.parse().ok()?, Timestamp(parts.next()?.parse().ok()?));
+    Some((number, AuditEntry { at, note: serde_json::from_str(parts.next()?).ok()? }))
 }
 
 /// Reads an attempt as `note_attempt` of `lua/job.lua` writes it.

@@ -25,7 +25,9 @@ scripts! {
         STORE_UPLOAD = "store_upload.lua";
         SUBMIT = "submit.lua";
     "#!lua flags=allow-oom\n":
+        AUDIT = "audit.lua";
         CANCEL = "cancel.lua";
+        CANCEL_SOME = "cancel_some.lua";
         CAUSES = "causes.lua";
         CELL = "cell.lua";
         COLLECTIONS = "collections.lua";
@@ -39,11 +41,14 @@ scripts! {
         FETCH = "fetch.lua";
         FINISH = "finish.lua";
         HEARTBEAT = "heartbeat.lua";
+        HISTORY = "history.lua";
         HOLDS = "holds.lua";
         KEEP = "keep.lua";
         LEAVE = "leave.lua";
         LEFTOVERS = "leftovers.lua";
+        NOTE = "note.lua";
         PAUSE = "pause.lua";
+        RECORD = "record.lua";
         RELEASE = "release.lua";
         REPLAY = "replay.lua";
         REPLAY_LETTERS = "replay_letters.lua";

@@ -25,7 +25,7 @@ use crate::{
         job::{JobError, JobView, NewJob, Priority, Status, Submitted},
         replay::ReplayTally,
     },
-    queue::{Cancellation, Result, Submissions, Watch, share},
+    queue::{Cancellation, Result, Submissions, Watch, history::Flow, share},
 };
 
 /// Jobs stored by one script call.
@@ -118,7 +118,10 @@ async fn submit(shared: &Shared, jobs: &[NewJob]) -> Result<Vec<Submitted>, Call
         return Err(CallError::Answer { script: "submit", detail: "not one answer for each job" });
     }
     let submitted = jobs.iter().zip(answers.chunks_exact(2)).map(|(job, answer)| match answer[0].as_str() {
-        "accepted" => Ok(Submitted::Accepted(job.id)),
+        "accepted" => {
+            shared.history.counts.count(job.kind, Flow::Submitted);
+            Ok(Submitted::Accepted(job.id))
+        }
         "mismatch" => Ok(Submitted::IdempotencyMismatch),
         "full" => {
             let per_second = answer[1].parse().unwrap_or(0.0);

@@ -21,7 +21,7 @@ use crate::{
         ids::{JobId, Lease, Tenant, WorkerId},
         job::{AttemptOutcome, DeadReason, Delivery, JobError, Kind, Priority, Status},
     },
-    queue::{Deliveries, Fenced, Finish, Release, Result, Watch, WorkerInfo},
+    queue::{Deliveries, Fenced, Finish, Release, Result, Watch, WorkerInfo, history::Span},
 };
 
 /// Jobs found dead of their deadline in one fetch at most; housekeeping sees to the others.
@@ -52,6 +52,9 @@ impl Deliveries for SqliteJobStore {
         }
         let id = worker.clone();
         let handed = self.writer.call(Durability::Written, move |step| fetch(step, &id, kind, max)).await?;
+        for handed in &handed {
+            self.shared.counts.took(kind, Span::Wait, handed.delivered_at.since(handed.queued_at));
+        }
         Ok(handed.into_iter().map(|handed| handed.decode(worker, kind)).collect())
     }
 

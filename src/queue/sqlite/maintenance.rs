@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::params;
 
 use super::{SqliteJobStore, operations, rows, rows::Row, sql, state::Losses, step::Step, writer::Durability};
-use crate::queue::{Maintenance, Result, Upkeep};
+use crate::queue::{Maintenance, Result, Upkeep, history::Counts};
 
 /// Rows changed in one step.
 const STEP: usize = 100;
@@ -27,12 +27,17 @@ impl Maintenance for SqliteJobStore {
         let expired = self.in_steps(expire).await?;
         let Losses { leases, poisoned, deadlines } =
             self.writer.call(Durability::Written, |step| Ok(std::mem::take(&mut step.state.losses))).await?;
+        self.tell_history_if_due().await;
         let next_due = self.next_due().await?;
         Ok(Upkeep { promoted, leases_lost: leases, poisoned, deadlines, expired, next_due })
     }
 
     async fn ping(&self) -> Result<()> {
         self.writer.call(Durability::Written, |_| Ok(())).await
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.shared.counts
     }
 }
 
@@ -118,7 +123,8 @@ fn promote(step: &mut Step<'_>) -> rusqlite::Result<usize> {
 
 /// Removes jobs whose retention is over, and what is left of documents that are gone for as long.
 fn expire(step: &mut Step<'_>) -> rusqlite::Result<usize> {
-    let before = |kept: Duration| step.now.0.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
+    let now = step.now.0;
+    let before = |kept: Duration| now.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
     let (ended, dead) = (before(step.options.completed_retention), before(step.options.dead_retention));
     let mut expired = step.all(sql::FIND_EXPIRED_ENDED, params![ended, STEP as i64], Row::read)?;
     let room = STEP - expired.len();
@@ -127,5 +133,6 @@ fn expire(step: &mut Step<'_>) -> rusqlite::Result<usize> {
         operations::remove(step, row)?;
     }
     step.execute(sql::TOMBSTONES, params![ended, STEP as i64])?;
+    step.execute(sql::AUDIT_EXPIRE, params![before(step.options.audit_retention), STEP as i64])?;
     Ok(expired.len())
 }

@@ -20,13 +20,19 @@ use self::{
     step::{Effects, Step},
     writer::Writer,
 };
-use super::{Result, cells::CellWatchers, watch::Watchers};
+use super::{
+    Result,
+    cells::CellWatchers,
+    history::{Counts, Told},
+    watch::Watchers,
+};
 use crate::domain::clock::Clock;
 
 mod cells;
 mod deliveries;
 mod documents;
 mod error;
+mod history;
 mod maintenance;
 mod operations;
 mod readers;
@@ -57,6 +63,8 @@ pub struct SqliteOptions {
     pub completed_retention: Duration,
     /// How long dead letters are kept.
     pub dead_retention: Duration,
+    /// How long entries of the audit log are kept.
+    pub audit_retention: Duration,
     /// Whether opening takes all leases back: no worker of an earlier process lives on.
     pub take_back_all: bool,
 }
@@ -70,6 +78,7 @@ impl Default for SqliteOptions {
             max_bytes: 1024 * 1024 * 1024,
             completed_retention: Duration::from_hours(24),
             dead_retention: Duration::from_hours(14 * 24),
+            audit_retention: Duration::from_hours(90 * 24),
             take_back_all: true,
         }
     }
@@ -83,6 +92,7 @@ struct Shared {
     watchers: Watchers,
     cells: CellWatchers,
     work: [Notify; 3],
+    counts: Counts,
 }
 
 /// The job store in one `SQLite` file.
@@ -92,6 +102,7 @@ pub struct SqliteJobStore {
     writer: Writer,
     readers: Readers,
     read_marks: ReadMarks,
+    told: Told,
 }
 
 impl SqliteJobStore {
@@ -107,6 +118,7 @@ impl SqliteJobStore {
             watchers: Watchers::default(),
             cells: CellWatchers::default(),
             work: Default::default(),
+            counts: Counts::default(),
         });
         if shared.options.take_back_all {
             let transaction = connection.unchecked_transaction()?;
@@ -128,12 +140,21 @@ impl SqliteJobStore {
         }
         let io = |source| OpenError::Io { path: path.to_owned(), source };
         let writer = Writer::start(connection, state, Arc::clone(&shared), lock).map_err(io)?;
-        Ok(Self { shared, writer, readers: Readers::new(path.to_owned()), read_marks: ReadMarks::default() })
+        Ok(Self {
+            shared,
+            writer,
+            readers: Readers::new(path.to_owned()),
+            read_marks: ReadMarks::default(),
+            told: Told::default(),
+        })
     }
 
     /// Finishes what was asked for, folds the write-ahead log into the file and lets go of it. Later calls
     /// are refused as closed.
     pub async fn close(&self) {
+        if let Err(error) = self.tell_history().await {
+            tracing::debug!(%error, "what was counted last is missing in the history");
+        }
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{SqliteJobStore, documents, rows, rows::Row, sql, state::Totals, step::Step, writer::Durability};
 use crate::{
     domain::{
+        audit::{AuditEntry, AuditNote},
         clock::Timestamp,
         event::EventKind,
         failure::Code,
@@ -16,10 +17,13 @@ use crate::{
         job::{AttemptRecord, DeadLetter, DeadReason, Kind, Status},
     },
     queue::{
-        Condition, DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, KindStats, Operations, Page,
-        QueueStats, Replay, Result, WorkerView,
+        CancelStep, CancelTally, Condition, DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, KindStats,
+        Operations, Page, QueueStats, Replay, Result, WorkerView, history::StoredInterval,
     },
 };
+
+/// Jobs cancelled in one step at most: a submit hardly waits for one.
+const MOST: usize = 100;
 
 /// Sorts after every id, to begin with the newest dead letter.
 const LAST_ID: &str = "~";
@@ -123,6 +127,57 @@ impl Operations for SqliteJobStore {
                 Ok(true)
             })
             .await
+    }
+
+    async fn cancel_some(&self, kind: Kind, status: Status, step: CancelStep) -> Result<CancelTally> {
+        let asked = step;
+        self.writer
+            .call(Durability::Synced, move |step| {
+                let statement = match status {
+                    Status::Queued => sql::FIND_SOME_QUEUED,
+                    Status::Scheduled => sql::FIND_SOME_SCHEDULED,
+                    Status::Running => sql::FIND_SOME_RUNNING,
+                    Status::Completed | Status::Dead | Status::Cancelled => return Ok(CancelTally::default()),
+                };
+                let params = params![kind.as_str(), asked.max.min(MOST) as i64, asked.skip as i64];
+                let rows = step.all(statement, params, Row::read)?;
+                let mut cancelled = 0;
+                for row in rows.iter().filter(|_| !asked.dry_run) {
+                    step.cancel(row)?;
+                    cancelled += 1;
+                }
+                Ok(CancelTally { seen: rows.len(), matched: rows.len(), cancelled })
+            })
+            .await
+    }
+
+    async fn note(&self, note: &AuditNote) -> Result<()> {
+        let json = rows::to_json(note)?;
+        self.writer
+            .call(Durability::Synced, move |step| {
+                step.execute(sql::NOTE, params![step.now.0, json])?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn audit(&self, cursor: Option<&str>, limit: usize) -> Result<Page<AuditEntry>> {
+        let before = cursor.and_then(|cursor| cursor.parse::<i64>().ok()).unwrap_or(i64::MAX);
+        self.readers
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(sql::AUDIT)?;
+                let entries = statement.query_map(params![before, limit.saturating_add(1) as i64], |row| {
+                    Ok((row.get::<_, i64>(0)?, AuditEntry { at: rows::time(row, 1)?, note: rows::json(row, 2)? }))
+                })?;
+                let entries = entries.collect::<rusqlite::Result<Vec<_>>>()?;
+                let Page { items, next_cursor } = Page::cut(entries, limit, |(number, _)| number.to_string());
+                Ok(Page { items: items.into_iter().map(|(_, entry)| entry).collect(), next_cursor })
+            })
+            .await
+    }
+
+    async fn history(&self, minutes: u64) -> Result<Vec<StoredInterval>> {
+        self.read_history(minutes).await
     }
 }
 

@@ -44,7 +44,10 @@ impl Replays for SqliteJobStore {
         self.writer
             .call(Durability::Synced, move |step| {
                 let Some(row) = held(step, &lease)? else { return Ok(Fenced::Stale) };
-                let mut record = Record::read(step.connection, row.job)?.unwrap_or_else(|| Record::of(&order));
+                let mut record = match Record::read(step.connection, row.job)? {
+                    Some(record) => record,
+                    None => Record::begin(step, row.job, &order)?,
+                };
                 record.look(step, row.job)?;
                 let room = order.matched.saturating_sub(record.tally.replayed).min(asked.max.min(TOGETHER) as u64);
                 if room > 0 {
@@ -93,9 +96,11 @@ pub(super) struct Record {
 }
 
 impl Record {
-    fn of(order: &ReplayOrder) -> Self {
+    fn begin(step: &Step<'_>, job: i64, order: &ReplayOrder) -> rusqlite::Result<Self> {
         let tally = ReplayTally { matched: order.matched, ..ReplayTally::default() };
-        Self { tally, at: order.dead_by, id: LAST_ID.to_owned(), ..Self::default() }
+        let record = Self { tally, at: order.dead_by, id: LAST_ID.to_owned(), ..Self::default() };
+        record.save(step, job)?;
+        Ok(record)
     }
 
     /// None: it has not begun.

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_replays.sql"),
     include_str!("migrations/0004_cells.sql"),
     include_str!("migrations/0005_counting.sql"),
+    include_str!("migrations/0006_audit_history.sql"),
 ];
 
 /// Statements kept prepared per connection: more than there are.
@@ -105,7 +106,7 @@ mod tests {
             let mut rows = statement.raw_query();
             while let Some(row) = rows.next().unwrap() {
                 let step: String = row.get("detail").unwrap();
-                let whole = ["jobs", "events", "attempts", "documents", "turns", "replays_waiting"]
+                let whole = ["jobs", "events", "attempts", "documents", "turns", "replays_waiting", "audit"]
                     .iter()
                     .any(|table| step == format!("SCAN {table}"));
                 assert!(!whole, "{name} scans: {step}");

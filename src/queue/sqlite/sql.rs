@@ -11,6 +11,8 @@ macro_rules! statements {
 
 statements! {
     ATTEMPT = "attempt";
+    AUDIT = "audit";
+    AUDIT_EXPIRE = "audit_expire";
     CELL = "cell";
     CELL_WRITE = "cell_write";
     CLAIMS_END = "claims_end";
@@ -52,7 +54,15 @@ statements! {
     FIND_EXPIRED_ENDED = "find_expired_ended";
     FIND_HELD = "find_held";
     FIND_PAST_DEADLINE = "find_past_deadline";
+    FIND_SOME_QUEUED = "find_some_queued";
+    FIND_SOME_RUNNING = "find_some_running";
+    FIND_SOME_SCHEDULED = "find_some_scheduled";
     HEARTBEAT = "heartbeat";
+    HISTORY = "history";
+    HISTORY_ADD = "history_add";
+    HISTORY_EXPIRE = "history_expire";
+    HISTORY_LEVELS = "history_levels";
+    HISTORY_SET = "history_set";
     JOB_POSITION = "job_position";
     JOB_VIEW = "job_view";
     LEFTOVERS = "leftovers";
@@ -60,6 +70,7 @@ statements! {
     LETTERS = "letters";
     LETTERS_COUNT = "letters_count";
     NEXT_DUE = "next_due";
+    NOTE = "note";
     PAUSE = "pause";
     PAUSED = "paused";
     QUEUE = "queue";

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     Shared, SqliteOptions, documents,
+    history::interval_of,
     rows::{Row, to_json},
     sql,
     state::State,
@@ -19,7 +20,10 @@ use crate::{
         ids::JobId,
         job::{AttemptOutcome, DeadReason, JobError, Kind, Status},
     },
-    queue::Cell,
+    queue::{
+        Cell,
+        history::{Flow, flow_name},
+    },
 };
 
 /// What is told after the commit.
@@ -202,8 +206,21 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// Counts in the history what no process knows of but this store.
+    fn note_flow(&self, kind: Kind, flow: Flow) -> rusqlite::Result<()> {
+        self.execute(sql::HISTORY_ADD, params![interval_of(self.now), flow_name(kind, flow), 1])?;
+        Ok(())
+    }
+
+    /// Cancels a job that is not final.
+    pub(super) fn cancel(&mut self, row: &Row) -> rusqlite::Result<()> {
+        self.note_flow(row.kind, Flow::Cancelled)?;
+        self.end(row, row.attempt, &Ending::Cancelled)
+    }
+
     /// Buries a waiting job whose deadline has passed.
     pub(super) fn deadline_passed(&mut self, row: &Row) -> rusqlite::Result<()> {
+        self.note_flow(row.kind, Flow::Dead)?;
         let last = row.error.as_deref().and_then(|json| serde_json::from_str::<JobError>(json).ok());
         let message = match last {
             Some(last) => format!("the job was not done by its deadline; its last failure: {}", last.message),
@@ -224,6 +241,7 @@ impl Step<'_> {
             return self.queue(row, row.place, row.uncounted(), lost_leases);
         }
         self.state.losses.poisoned.add(row.kind, 1);
+        self.note_flow(row.kind, Flow::Dead)?;
         let code = Code::Poison;
         let message = format!("its worker was lost {lost_leases} times while it ran");
         let error = JobError { code, message, class: code.class(), retry_at: None };

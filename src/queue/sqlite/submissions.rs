@@ -12,7 +12,7 @@ use super::{
     rows,
     rows::{Place, Row},
     sql,
-    step::{Ending, Step},
+    step::Step,
     writer::Durability,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         ids::{JobId, Tenant},
         job::{JobView, Kind, NewJob, Priority, Status, Submitted},
     },
-    queue::{Cancellation, Result, Submissions, Watch, share, share::POSITION_SHOWN},
+    queue::{Cancellation, Result, Submissions, Watch, history::Flow, share, share::POSITION_SHOWN},
 };
 
 #[async_trait]
@@ -30,7 +30,12 @@ impl Submissions for SqliteJobStore {
         let payload = rows::to_json(&job.payload)?;
         let uploaded = job.document.as_ref().map_or(0, |document| document.upload.len());
         let bytes = (payload.len() + uploaded) as i64;
-        self.writer.call(Durability::Synced, move |step| submit(step, &job, &payload, bytes)).await
+        let kind = job.kind;
+        let submitted = self.writer.call(Durability::Synced, move |step| submit(step, &job, &payload, bytes)).await?;
+        if matches!(submitted, Submitted::Accepted(_)) {
+            self.shared.counts.count(kind, Flow::Submitted);
+        }
+        Ok(submitted)
     }
 
     async fn job(&self, tenant: &Tenant, id: JobId) -> Result<Option<JobView>> {
@@ -44,7 +49,7 @@ impl Submissions for SqliteJobStore {
             .call(Durability::Synced, move |step| {
                 let applied = match step.one(sql::FIND_BY_ID, [id.to_string()], Row::read)? {
                     Some(row) if row.tenant == tenant && !row.status.is_final() => {
-                        step.end(&row, row.attempt, &Ending::Cancelled)?;
+                        step.cancel(&row)?;
                         true
                     }
                     Some(_) | None => false,

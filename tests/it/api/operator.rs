@@ -175,3 +175,85 @@ async fn a_bulk_replay_names_every_field_that_is_wrong() {
     assert_eq!(fields(&refused), expected);
     problem(admin(app.post("/admin/dlq/replay")).send().await.unwrap(), 415, "unsupported_media_type").await;
 }
+
+#[tokio::test]
+async fn every_action_of_an_operator_is_in_the_audit_log() {
+    let app = App::start().await;
+    let job = app.dead_letter("a secret question", Code::ContentRefused).await;
+    let act = admin(app.post("/admin/queue/pause")).header("x-request-id", "my-request").json(&json!({
+        "kinds": ["chat"]
+    }));
+    expect(act.send().await.unwrap(), 200).await;
+    expect(post(&app, "/admin/queue/resume", json!({})).await, 200).await;
+    let edited = json!({ "payload": { "query": "another secret" } });
+    expect(post(&app, &format!("/admin/dlq/{job}/replay"), edited).await, 202).await;
+    let delivery = app.fetch(Kind::Chat).await;
+    app.bury(&delivery, Code::ContentRefused).await;
+    let accepted = expect(post(&app, "/admin/dlq/replay", json!({ "code": "content_refused" })).await, 202).await;
+    expect(post(&app, "/admin/dlq/replay", json!({ "dry_run": true })).await, 200).await;
+    let replay = text(&accepted, "job_id");
+    expect(admin(app.delete(&format!("/jobs/{replay}"))).send().await.unwrap(), 200).await;
+    assert_eq!(admin(app.delete(&format!("/admin/dlq/{job}"))).send().await.unwrap().status(), 204);
+    assert_eq!(admin(app.delete(&format!("/admin/dlq/{job}"))).send().await.unwrap().status(), 404);
+    expect(post(&app, "/admin/jobs/cancel", json!({ "kind": "chat" })).await, 200).await;
+
+    let log = get(&app, "/admin/audit").await;
+    let seen: Vec<_> =
+        log["items"].as_array().unwrap().iter().rev().map(|item| (&item["action"], &item["count"])).collect();
+    let expected = [
+        (json!("pause_queue"), json!(1)),
+        (json!("resume_queue"), json!(2)),
+        (json!("replay_letter"), json!(1)),
+        (json!("replay_letters"), json!(1)),
+        (json!("cancel_replay"), json!(1)),
+        (json!("discard_letter"), json!(1)),
+        (json!("cancel_jobs"), json!(0)),
+    ];
+    assert_eq!(seen, expected.iter().map(|(action, count)| (action, count)).collect::<Vec<_>>());
+    let first = log["items"].as_array().unwrap().last().unwrap();
+    assert_eq!((&first["request_id"], &first["actor"]), (&json!("my-request"), &json!("admin")));
+    assert_eq!((&first["subject"], &first["detail"]), (&json!("chat"), &json!(null)));
+    assert!(!log.to_string().contains("secret"), "{log}");
+    let page = get(&app, "/admin/audit?limit=3").await;
+    let next = get(&app, &format!("/admin/audit?limit=9&cursor={}", text(&page, "next_cursor"))).await;
+    assert_eq!((next["items"].as_array().unwrap().len(), &next["next_cursor"]), (4, &json!(null)));
+    problem(app.get("/admin/audit").send().await.unwrap(), 401, "unauthorized").await;
+}
+
+#[tokio::test]
+async fn jobs_are_cancelled_by_filter_and_a_dry_run_only_counts() {
+    let app = App::start().await;
+    for _ in 0..5 {
+        app.ask("q").await;
+    }
+    app.fetch(Kind::Chat).await;
+    expect(app.post("/documents").json(&json!({ "title": "t", "text": "x" })).send().await.unwrap(), 202).await;
+    let cancel = async |body: Value| expect(post(&app, "/admin/jobs/cancel", body).await, 200).await;
+    assert_eq!(cancel(json!({ "dry_run": true })).await, json!({ "matched": 6, "cancelled": 0 }));
+    let queued = json!({ "kind": "chat", "status": ["queued", "scheduled"], "limit": 3 });
+    assert_eq!(cancel(queued).await, json!({ "matched": 3, "cancelled": 3 }));
+    assert_eq!(cancel(json!({ "status": ["running"] })).await, json!({ "matched": 1, "cancelled": 1 }));
+    assert_eq!(cancel(json!({})).await, json!({ "matched": 2, "cancelled": 2 }));
+    let wrong = json!({ "kind": "replay", "status": ["dead"], "limit": 0, "dry_run": 1 });
+    let refused = problem(post(&app, "/admin/jobs/cancel", wrong).await, 422, "validation_failed").await;
+    assert_eq!(fields(&refused), ["kind", "status", "limit", "dry_run"]);
+}
+
+#[tokio::test]
+async fn the_history_is_told_in_intervals() {
+    use ragq::queue::Maintenance as _;
+    let app = App::start().await;
+    app.ask("one").await;
+    app.ask("two").await;
+    app.store.upkeep().await.unwrap();
+    let history = get(&app, "/admin/history?minutes=2").await;
+    assert_eq!(history["interval_ms"], 15_000);
+    let last = history["items"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["submitted"], &last["queued"], &last["kinds"]["chat"]["queued"]),
+        (&json!(2), &json!(2), &json!(2))
+    );
+    assert_eq!((&last["wait_ms"], &last["kinds"]["ingest"]["submitted"]), (&json!(null), &json!(0)));
+    let refused = admin(app.get("/admin/history?minutes=61")).send().await.unwrap();
+    assert_eq!(fields(&problem(refused, 422, "validation_failed").await), ["minutes"]);
+}

@@ -146,7 +146,7 @@ async fn the_queue_is_shown_in_figures_and_paused_by_kind() {
     let stats = json!({
         "counts": {"queued": 3, "scheduled": 0, "running": 1, "completed": 9, "dead": 2, "cancelled": 0},
         "backlog": 3, "running": 1, "oldest_queued_age_ms": 1500, "paused": ["ingest"],
-        "workers": [{"id": "w:1", "version": "0", "slots": {}, "running": 1, "last_heartbeat_at": "2026-01-01T00:00:00.000Z"}],
+        "workers": [{"id": "w:1", "version": "0", "slots": {"chat": 4}, "running": 1, "last_heartbeat_at": "2026-01-01T00:00:00.000Z"}],
         "breakers": [],
     });
     let api = Api::playing(vec![
@@ -156,7 +156,13 @@ async fn the_queue_is_shown_in_figures_and_paused_by_kind() {
     ])
     .await;
     let shown = ragq(&api.url, ["queue", "stats"]).operator().run().await.expect(0).stdout;
-    for line in ["queued     3", "dead       2", "oldest     1.5 s", "paused     ingest", "worker     w:1, 1 running"] {
+    for line in [
+        "queued     3",
+        "dead       2",
+        "oldest     1.5 s",
+        "paused     ingest",
+        "worker     w:1, 1 running, slots: 4 chat, ragq 0",
+    ] {
         assert!(shown.contains(line), "{line} in\n{shown}");
     }
     let paused = ragq(&api.url, ["queue", "pause", "--kind", "ingest"]).operator().run().await.expect(0);
@@ -165,6 +171,38 @@ async fn the_queue_is_shown_in_figures_and_paused_by_kind() {
     assert_eq!(resumed.stdout, "paused     nothing\n");
     assert_eq!(api.seen("POST /admin/queue/pause")[0].json(), json!({"kinds": ["ingest"]}));
     assert_eq!(api.seen("POST /admin/queue/resume")[0].json(), json!({}));
+}
+
+#[tokio::test]
+async fn jobs_are_cancelled_by_filter_only_when_it_is_said_which() {
+    let done = Reply::json(200, &json!({"matched": 4, "cancelled": 4}));
+    let api = Api::playing(vec![("POST /admin/jobs/cancel", done)]).await;
+    ragq(&api.url, ["queue", "cancel"]).operator().run().await.expect(64).says(&["--all"]);
+    let args = ["queue", "cancel", "--kind", "ingest", "--status", "queued", "--limit", "9"];
+    let ended = ragq(&api.url, args).operator().run().await.expect(0);
+    assert_eq!(ended.stdout, "4 match, 4 cancelled\n");
+    let body = json!({"kind": "ingest", "status": ["queued"], "limit": 9});
+    assert_eq!(api.seen("POST /admin/jobs/cancel")[0].json(), body);
+}
+
+#[tokio::test]
+async fn the_last_minutes_and_the_audit_log_are_shown_one_line_each() {
+    let item = json!({"at": "2026-01-01T00:00:00.000Z", "queued": 7, "running": 1, "submitted": 20, "completed": 12,
+        "wait_ms": {"p50": 3, "p95": 90}, "run_ms": null});
+    let entry = json!({"at": "2026-01-01T00:00:00.000Z", "action": "replay_letters", "actor": "admin",
+        "remote_address": "10.0.0.7", "request_id": "r-1", "subject": JOB, "count": 333, "detail": {"code": "x"}});
+    let api = Api::playing(vec![
+        ("GET /admin/history", Reply::json(200, &json!({"interval_ms": 15000, "items": [item]}))),
+        ("GET /admin/audit", Reply::json(200, &json!({"items": [entry], "next_cursor": "next"}))),
+    ])
+    .await;
+    let shown = ragq(&api.url, ["queue", "history", "--minutes", "2"]).operator().run().await.expect(0).stdout;
+    assert!(shown.contains("20") && shown.contains("90 ms") && shown.lines().count() == 2, "{shown}");
+    let audit = ragq(&api.url, ["queue", "audit"]).operator().run().await.expect(0).stdout;
+    for words in ["replay_letters 333", JOB, "by admin from 10.0.0.7 (request r-1)", "--cursor next"] {
+        assert!(audit.contains(words), "{words} in\n{audit}");
+    }
+    assert_eq!(api.seen("GET /admin/history")[0].query, "minutes=2");
 }
 
 #[tokio::test]

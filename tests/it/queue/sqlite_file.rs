@@ -42,6 +42,7 @@ pub fn options(limits: &Limits) -> SqliteOptions {
         completed_retention: limits.completed_retention,
         dead_retention: limits.dead_retention,
         take_back_all: false,
+        ..SqliteOptions::default()
     }
 }
 

@@ -9,8 +9,7 @@ if job and job.foreign and tenant == 'default' then
 end
 local final = { completed = true, dead = true, cancelled = true }
 if job and job.tenant == tenant and not final[job.status] then
-  alert_holder(job, 'cancelled')
-  conclude(job, 'cancelled', job.attempt)
+  cancel(job)
   note_drain(1)
 end
 return changed

@@ -69,6 +69,7 @@ local function deadline_passed(job)
       message = message .. '; its last failure: ' .. last.message
     end
   end
+  note_flow(job.kind, 'dead')
   conclude(job, 'dead', job.attempt, 'deadline_exceeded', 'deadline_exceeded',
     failure_json('deadline_exceeded', message))
 end
@@ -96,6 +97,13 @@ local function alert_holder(job, status)
   if job.status == 'running' then
     redis.call('PUBLISH', q .. 'worker:' .. job.worker, job.id .. ' ' .. status .. ' ' .. origin)
   end
+end
+
+-- Cancels a job that is not final.
+local function cancel(job)
+  note_flow(job.kind, 'cancelled')
+  alert_holder(job, 'cancelled')
+  conclude(job, 'cancelled', job.attempt)
 end
 
 -- Gives a job that another producer pushed the form of our own: the payload may say its priority, attempts,

@@ -98,6 +98,17 @@ local function wake(kind)
   end
 end
 
+-- The history: a hash for each interval, of names and counts. As in `history.rs` (milliseconds).
+local HISTORY_INTERVAL, HISTORY_KEPT = 15000, 3630000
+local function history_key()
+  return q .. 'history:' .. text(math.floor(now / HISTORY_INTERVAL))
+end
+-- Counts what no process knows of but the one that runs this script.
+local function note_flow(kind, flow)
+  redis.call('HINCRBY', history_key(), kind .. ':' .. flow, 1)
+  redis.call('PEXPIRE', history_key(), HISTORY_KEPT)
+end
+
 local function queue_key(job)
   return q .. 'queued:' .. job.kind .. ':' .. job.priority
 end

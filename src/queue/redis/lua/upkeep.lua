@@ -2,7 +2,7 @@
 -- is due, removes what has expired, sees that whoever waits for work is woken.
 -- ARGV[4] leases may be taken back until this instant, ARGV[5] at most so many of each, ARGV[6] lost leases before
 -- poison, ARGV[7] and ARGV[8] retention of completed and of dead jobs (milliseconds), ARGV[9] attempts of jobs that do
--- not say
+-- not say, ARGV[10] retention of the audit log (milliseconds)
 -- Returns the instant; how many leases were lost; how many of these jobs of each kind are poison; of how many jobs of
 -- each kind the deadline passed since the last round, in fetches too; how many jobs were buried, queued, removed by
 -- this round; when there is more to do (milliseconds from now, -1: nothing is known); the list of changed jobs: id,
@@ -10,7 +10,8 @@
 
 -- An instant, because what is sent to a server that stalls runs when it wakes up, when every lease looks expired.
 local reap, limit, max_lost_leases = now <= take_number(), take_number(), take_number()
-local completed_retention, dead_retention, max_attempts = take_number(), take_number(), take_number()
+local completed_retention, dead_retention, max_attempts, audit_retention =
+  take_number(), take_number(), take_number(), take_number()
 
 local lost, poisoned = 0, { chat = 0, ingest = 0, replay = 0 }
 local function take_back(job)
@@ -24,6 +25,7 @@ local function take_back(job)
   end
   poisoned[job.kind] = poisoned[job.kind] + 1
   redis.call('HSET', q .. 'meta:' .. job.id, 'lost_leases', job.lost_leases)
+  note_flow(job.kind, 'dead')
   alert_holder(job, 'dead')
   conclude(job, 'dead', uncounted(job), 'poison', 'poison',
     failure_json('poison', 'its worker was lost ' .. job.lost_leases .. ' times while it ran'))
@@ -77,6 +79,17 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', q .. 'tombstones', '-inf', now 
   redis.call('ZREM', q .. 'tombstones', key)
 end
 redis.call('ZREMRANGEBYSCORE', q .. 'readers', '-inf', now)
+
+local function noted_at(entry)
+  return entry and tonumber(string.match(entry, '^%d+ (%d+)')) or now
+end
+if noted_at(redis.call('ZRANGE', q .. 'audit', 0, 0)[1]) <= now - audit_retention then
+  local old = 0
+  for i, entry in ipairs(redis.call('ZRANGE', q .. 'audit', 0, limit - 1)) do
+    old = noted_at(entry) <= now - audit_retention and i or old
+  end
+  redis.call('ZREMRANGEBYRANK', q .. 'audit', 0, old - 1)
+end
 
 wake_all()
 

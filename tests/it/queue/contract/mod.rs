@@ -19,6 +19,7 @@ use ragq::{
 use serde_json::json;
 
 pub mod cells;
+pub mod control;
 pub mod deliveries;
 pub mod documents;
 pub mod events;
@@ -132,6 +133,9 @@ macro_rules! every_case {
             cells: of_swaps_at_once_one_is_applied;
             cells: who_watches_is_told_of_announced_changes_alone;
             cells: a_cell_is_still_there_after_a_restart;
+            control: jobs_of_a_kind_and_state_are_cancelled_in_steps;
+            control: the_audit_log_is_read_newest_first_and_kept_for_its_time;
+            control: the_history_adds_up_what_processes_count_and_what_the_store_does;
             documents: an_ingested_document_is_seen;
             documents: the_newest_version_wins_whatever_the_order;
             documents: unchanged_content_only_raises_the_version;

@@ -1,0 +1,160 @@
+//! `POST /admin/jobs/cancel`: many jobs called off at once.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::{
+    admin::{PAUSABLE, PausableKind, pausable},
+    audit::Deed,
+    auth::Admin,
+    fields::Fields,
+    input::{Body, Params},
+    problem::Result,
+    state::ApiState,
+};
+use crate::{
+    domain::{
+        audit::AdminAction,
+        job::{Kind, Status},
+    },
+    queue::{CancelStep, CancelTally},
+};
+
+/// The states a job can be cancelled in, in the order in which they are gone through: what moves on meanwhile is met
+/// again further on.
+const UNFINISHED: [Status; 3] = [Status::Scheduled, Status::Queued, Status::Running];
+
+/// Jobs looked at in one step.
+const STEP: usize = 1_000;
+
+/// The highest limit: more than a queue holds.
+const MAX_LIMIT: u64 = 1_000_000_000;
+
+/// Which jobs are to be cancelled; what is left out narrows nothing down.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    /// Of this kind.
+    #[schema(nullable, value_type = Option<PausableKind>)]
+    kind: Option<Kind>,
+    /// In one of these states.
+    #[schema(nullable, value_type = Option<Vec<UnfinishedStatus>>, min_items = 1)]
+    status: Option<Vec<Status>>,
+    /// No more than so many.
+    #[schema(nullable, minimum = 1, maximum = 1_000_000_000_u64)]
+    limit: Option<u64>,
+    /// Only say how many match.
+    #[schema(nullable)]
+    dry_run: Option<bool>,
+}
+
+/// A state from which a job can be cancelled.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnfinishedStatus {
+    /// Waits for a worker.
+    Queued,
+    /// Waits for its time.
+    Scheduled,
+    /// Is worked on under a lease.
+    Running,
+}
+
+/// What was cancelled.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Cancelled {
+    /// Jobs that match, within the limit.
+    pub matched: u64,
+    /// Those of them that were cancelled.
+    pub cancelled: u64,
+}
+
+struct Wanted {
+    kinds: Vec<Kind>,
+    statuses: Vec<Status>,
+    limit: Option<u64>,
+    dry_run: bool,
+}
+
+impl Wanted {
+    fn read(mut fields: Fields) -> Result<Self> {
+        let kind = fields.any("kind").map(|value| pausable(&value));
+        if kind == Some(None) {
+            fields.fail("kind", "must be one of chat, ingest");
+        }
+        let unfinished = |value: &Value| value.as_str()?.parse().ok().filter(|status| UNFINISHED.contains(status));
+        let statuses: Option<Vec<Status>> = match fields.any("status") {
+            None => Some(UNFINISHED.to_vec()),
+            Some(Value::Array(given)) if !given.is_empty() => given.iter().map(unfinished).collect(),
+            Some(_) => None,
+        };
+        if statuses.is_none() {
+            fields.fail("status", "must be a list of at least one of queued, scheduled, running");
+        }
+        let limit = fields.integer("limit", 1..=MAX_LIMIT);
+        let dry_run = fields.flag("dry_run").unwrap_or(false);
+        fields.finish()?;
+        let statuses = statuses.unwrap_or_default();
+        let kinds = kind.flatten().map_or_else(|| PAUSABLE.to_vec(), |kind| vec![kind]);
+        let statuses = UNFINISHED.into_iter().filter(|status| statuses.contains(status)).collect();
+        Ok(Self { kinds, statuses, limit, dry_run })
+    }
+}
+
+/// Cancel many jobs
+///
+/// In steps, so that the queue goes on meanwhile: jobs that are submitted while it is at work may be among them.
+#[utoipa::path(
+    post, path = "/admin/jobs/cancel", tag = "operator", operation_id = "cancel_jobs",
+    request_body(content = CancelRequest, content_type = "application/json"),
+    responses((status = 200, description = "What was cancelled", body = Cancelled)),
+    security(("admin_token" = [])),
+)]
+pub async fn cancel_many(
+    State(state): State<ApiState>,
+    admin: Admin,
+    Params(params): Params,
+    body: Body,
+) -> Result<Json<Cancelled>> {
+    params.finish()?;
+    let wanted = Wanted::read(Fields::of_json(body.json()?)?)?;
+    // No more than there are now, so that it has an end however fast others submit.
+    let counts = state.store.stats().await?.counts;
+    let there = wanted.statuses.iter().filter_map(|status| counts.get(status)).sum();
+    let limit = wanted.limit.map_or(there, |limit| limit.min(there));
+    let mut done = Cancelled::default();
+    for status in &wanted.statuses {
+        for kind in &wanted.kinds {
+            cancel_all(&state, (*kind, *status), limit, wanted.dry_run, &mut done).await?;
+        }
+    }
+    if !wanted.dry_run {
+        let asked = json!({ "kinds": wanted.kinds, "status": wanted.statuses, "limit": wanted.limit });
+        admin.did(&state, Deed::new(AdminAction::CancelJobs, done.cancelled).asked(asked)).await;
+    }
+    Ok(Json(done))
+}
+
+async fn cancel_all(
+    state: &ApiState,
+    (kind, status): (Kind, Status),
+    limit: u64,
+    dry_run: bool,
+    done: &mut Cancelled,
+) -> Result<()> {
+    let mut skip = 0;
+    while done.matched < limit {
+        let max = STEP.min(usize::try_from(limit - done.matched).unwrap_or(STEP));
+        let step = CancelStep { skip, max, dry_run };
+        let CancelTally { seen, matched, cancelled } = state.store.cancel_some(kind, status, step).await?;
+        if seen == 0 {
+            break;
+        }
+        done.matched += matched as u64;
+        done.cancelled += cancelled as u64;
+        skip += seen - cancelled;
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+-- Notes how many there are in an interval.
+-- ?1 when it began, ?2 name, ?3 number
+INSERT INTO history (at, name, number) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET number = excluded.number
