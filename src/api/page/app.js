@@ -1,11 +1,12 @@
 // Where the page begins: the frame around the views, which view is shown, theme, keys, shortcuts, the server's health.
 import { Ask } from "./ask.js";
-import { resume } from "./turns.js";
+import { runAll } from "./turns.js";
 import { forget, key, changes, Locked } from "./keys.js";
 import { get } from "./http.js";
 import { html, announce, Announcements, Button, Dialog, Icon, Trouble, useEffect, useLayoutEffect, useRef, useState, usePolled, useStore } from "./ui.js";
 import { render } from "./preact.js";
 import { setTheme, theme } from "./theme.js";
+import { add, dropped } from "./uploads.js";
 
 /** Resolves when a stylesheet holds. */
 function style(name) {
@@ -123,6 +124,26 @@ function useShortcuts() {
   }, []);
 }
 
+/** Files dropped anywhere are taken in; without this the browser would leave the page to show them. */
+function useDrops() {
+  useEffect(() => {
+    const files = (event) => event.dataTransfer?.types.includes("Files");
+    const onDragOver = (event) => files(event) && event.preventDefault();
+    const onDrop = async (event) => {
+      if (!files(event) || event.defaultPrevented) return;
+      event.preventDefault();
+      add(await dropped(event.dataTransfer));
+      location.hash = "#/documents";
+    };
+    addEventListener("dragover", onDragOver);
+    addEventListener("drop", onDrop);
+    return () => {
+      removeEventListener("dragover", onDragOver);
+      removeEventListener("drop", onDrop);
+    };
+  }, []);
+}
+
 const THEMES = { system: "as the system has it", light: "light", dark: "dark" };
 
 function Tools() {
@@ -162,6 +183,7 @@ function App() {
   const main = useRef(null);
   const shown = useRef(view);
   useShortcuts();
+  useDrops();
   useLayoutEffect(() => {
     document.title = `${VIEWS[view].title} · ragq`;
     // After a change of view a screen reader and the keyboard begin where the new view begins.
@@ -190,4 +212,4 @@ function App() {
 const root = document.getElementById("app");
 root.textContent = "";
 render(html`<${App} />`, root);
-resume();
+runAll();

@@ -4,7 +4,6 @@ import { unique } from "./http.js";
 import { collections, refreshCollections } from "./library.js";
 import { Reader } from "./reader.js";
 import { Turn } from "./turn.js";
-import { start } from "./turns.js";
 import { Button, Dialog, html, Icon, useEffect, useLayoutEffect, useRef, useState, useStore } from "./ui.js";
 import { ago } from "./words.js";
 import { Welcome } from "./welcome.js";
@@ -94,30 +93,33 @@ function useStickyEnd(about) {
 
 export function Ask({ parts: [id] }) {
   const all = useStore(conversations);
-  const { items } = useStore(collections);
+  const { items, error } = useStore(collections);
   const [source, setSource] = useState(undefined);
   const [drawer, setDrawer] = useState(false);
   const one = all.find((conversation) => conversation.id === id);
   const turns = one?.turns ?? [];
+  const empty = items?.length === 0;
   useEffect(() => {
     refreshCollections();
-  }, []);
+    if (!empty) return undefined;
+    // Somebody may be taking documents in from elsewhere.
+    const timer = setInterval(refreshCollections, 5000);
+    return () => clearInterval(timer);
+  }, [empty]);
   useEffect(() => setSource(undefined), [id]);
   useStickyEnd([id, turns.length]);
   const ask = (query, collection) => {
     const mine = id ?? unique();
-    const turn = addTurn(mine, query, collection);
-    start(mine, turn);
+    addTurn(mine, query, collection);
     if (!id) go(mine);
   };
-  const empty = items && items.length === 0;
   return html`<div class=${`ask ${source ? "with-source" : ""}`}>
     <div class="side"><${List} current=${id} /></div>
     <div class="middle">
       ${all.length > 0 && html`<div class="drawer-button"><${Button} icon="list" onClick=${() => setDrawer(true)}>Conversations<//></div>`}
       <div class="thread">
         <h1 class=${turns.length ? "unseen" : ""}>${one?.title ?? "What would you like to know?"}</h1>
-        ${turns.length === 0 && html`<${Welcome} items=${items} onAsk=${ask} />`}
+        ${turns.length === 0 && html`<${Welcome} items=${items} error=${error} onAsk=${ask} />`}
         ${turns.map((turn) => html`<${Turn} key=${turn.id} conversation=${id} turn=${turn} onSource=${setSource}
           onAgain=${() => ask(turn.query, turn.collection)} />`)}
       </div>

@@ -10,7 +10,7 @@ const HEIGHT = 120;
 function ceiling(largest) {
   if (largest <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(largest));
-  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= largest);
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= largest);
 }
 
 /** Lines with gaps where there is no value; a value alone between two gaps is a short dash. */

@@ -64,7 +64,6 @@ export function addTurn(id, query, collection) {
   const turn = { id: unique(), query, collection, at: Date.now() };
   const before = conversation(id) ?? { id, title: query.slice(0, 80), turns: [] };
   save({ ...before, at: turn.at, turns: [...before.turns, turn] });
-  return turn;
 }
 
 /** Writes something to a turn, if it is still there. */

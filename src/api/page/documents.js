@@ -3,34 +3,11 @@ import { Document, Remove } from "./document.js";
 import { get, withQuery } from "./http.js";
 import { collections, refreshCollections } from "./library.js";
 import { Button, Empty, html, Icon, Trouble, useEffect, usePolled, useRef, useState, useStore } from "./ui.js";
-import { add, clear, isOver, taken, uploads } from "./uploads.js";
+import { add, clear, dropped, isOver, taken, uploads } from "./uploads.js";
 import { ago, bytes, count, date, hint, many, sentence } from "./words.js";
 
 const PAGE = 100;
 const ENDINGS = ".md,.markdown,.txt,.text,.html,.htm,.pdf,.docx";
-
-/** The files of a drop, those in folders included. */
-async function dropped(transfer) {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  if (!entries.some((entry) => entry.isDirectory)) return [...transfer.files];
-  const files = [];
-  const walk = async (entry) => {
-    if (entry.isFile) {
-      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-      const path = entry.fullPath.replace(/^\//, "");
-      files.push(path === file.name ? file : new File([file], path, { type: file.type }));
-      return;
-    }
-    const reader = entry.createReader();
-    for (;;) {
-      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-      if (!some.length) return;
-      for (const one of some) await walk(one);
-    }
-  };
-  for (const entry of entries) await walk(entry);
-  return files;
-}
 
 function Drop({ names }) {
   const [over, setOver] = useState(false);

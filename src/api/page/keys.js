@@ -5,7 +5,7 @@ import { html, useState } from "./ui.js";
 const SLOTS = { api: "ragq.api-key", admin: "ragq.admin-token" };
 
 /** Which of the two the server has refused or asked for. */
-export const wanted = store({ api: false, admin: false });
+const wanted = store({ api: false, admin: false });
 /** Rises whenever a key was given. */
 export const changes = store(0);
 
@@ -54,7 +54,7 @@ const TEXTS = {
   },
 };
 
-export function KeyForm({ kind }) {
+function KeyForm({ kind }) {
   const [value, setValue] = useState("");
   const [tried, setTried] = useState(Boolean(key(kind)));
   const texts = TEXTS[kind];

@@ -10,7 +10,7 @@ export async function refreshCollections() {
   try {
     collections.set({ items: (await get("/collections")).items });
   } catch (error) {
-    collections.set({ ...collections.get(), error });
+    collections.set({ items: collections.get().items, error });
   }
 }
 

@@ -36,7 +36,7 @@ function Kinds({ queue, items, onChanged }) {
   };
   const row = (kind) => {
     const history = items.map((item) => item.kinds[kind]);
-    const sum = (flow) => history.reduce((all, one) => all + one[flow], 0);
+    const sum = (flow) => (history.length ? count(history.reduce((all, one) => all + one[flow], 0)) : "");
     const paused = queue.paused.includes(kind);
     const wait = lastOf(history.map((one) => one.wait_ms?.p95));
     const run = lastOf(history.map((one) => one.run_ms?.p95));
@@ -45,11 +45,11 @@ function Kinds({ queue, items, onChanged }) {
       <th scope="row">${KINDS[kind]} ${paused && html`<span class="badge wait">paused</span>`}</th>
       <td class="num">${history.length ? count(history.at(-1).queued) : ""}</td>
       <td class="num">${history.length ? count(history.at(-1).running) : ""}</td>
-      <td class="num wide-cell">${count(sum("submitted"))}</td>
-      <td class="num wide-cell">${count(sum("completed"))}</td>
-      <td class="num wide-cell">${count(sum("retried"))}</td>
-      <td class="num wide-cell">${count(sum("deferred"))}</td>
-      <td class="num wide-cell">${count(sum("dead"))}</td>
+      <td class="num wide-cell">${sum("submitted")}</td>
+      <td class="num wide-cell">${sum("completed")}</td>
+      <td class="num wide-cell">${sum("retried")}</td>
+      <td class="num wide-cell">${sum("deferred")}</td>
+      <td class="num wide-cell">${sum("dead")}</td>
       <td class="num wide-cell">${wait === undefined ? "" : duration(wait)}</td>
       <td class="num wide-cell">${run === undefined ? "" : duration(run)}</td>
       <td class="num"><${Button} icon=${paused ? "play" : "pause"} kind=${paused ? "primary" : ""} disabled=${busy}

@@ -111,15 +111,15 @@ const ENDS = {
   lost: "The answer is no longer kept",
 };
 
-/** Goes on with what was under way when the page was left. */
-export function resume() {
-  for (const { id, turns } of conversations.get()) {
-    for (const turn of turns) if (!turn.end && !running.has(turn.id)) start(id, turn);
-  }
-}
-
-export function start(conversationId, turn) {
-  run(conversationId, turn);
+/** Runs every turn that has no end yet: new ones, those that ran when the page was left, those of another tab. */
+export function runAll() {
+  const go = () => {
+    for (const { id, turns } of conversations.get()) {
+      for (const turn of turns) if (!turn.end && !running.has(turn.id)) run(id, turn);
+    }
+  };
+  conversations.watch(go);
+  go();
 }
 
 /** Cancels the turn's job; the answer's stream says that it is so. A question not yet accepted is just not sent. */

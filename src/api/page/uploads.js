@@ -137,6 +137,29 @@ async function watch() {
   refreshCollections();
 }
 
+/** The files of a drop, those in folders included. What was dropped is read at once: it is gone after the event. */
+export async function dropped(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.some((entry) => entry.isDirectory)) return [...transfer.files];
+  const files = [];
+  const walk = async (entry) => {
+    if (entry.isFile) {
+      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+      const path = entry.fullPath.replace(/^\//, "");
+      files.push(path === file.name ? file : new File([file], path, { type: file.type }));
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (!some.length) return;
+      for (const one of some) await walk(one);
+    }
+  };
+  for (const entry of entries) await walk(entry);
+  return files;
+}
+
 /** Takes these files in; a folder's files keep their path as their name. */
 export function add(files, collection) {
   const chosen = [...files].map((file) => ({

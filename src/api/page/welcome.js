@@ -42,8 +42,8 @@ function First({ onAsk }) {
     ${state.error && html`<${Trouble} error=${state.error} again=${take} />`}`;
 }
 
-export function Welcome({ items, onAsk }) {
-  if (!items) return null;
+export function Welcome({ items, error, onAsk }) {
+  if (!items) return error ? html`<${Trouble} error=${error} again=${refreshCollections} />` : null;
   if (items.length === 0) return html`<${First} onAsk=${onAsk} />`;
   const documents = items.reduce((sum, one) => sum + one.documents, 0);
   const sampled = items.some((one) => one.name === SAMPLE.collection);

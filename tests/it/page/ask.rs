@@ -66,6 +66,25 @@ async fn a_reload_in_mid_stream_goes_on_with_the_same_answer(queue: Queue) {
 }
 
 #[tokio::test]
+async fn an_answer_that_runs_in_one_tab_is_seen_in_another() {
+    let gate = Gate::new();
+    let (site, provider) =
+        asking(Queue::Embedded, vec![Reply::text("They leave on Tuesdays [1].").pieces(3).held_after_first_by(&gate)])
+            .await;
+    let (tab, other) = (site.open("").await, site.open("").await);
+    tab.ask(QUESTION).await;
+    tab.says("They leav").await;
+    other.click("link", QUESTION).await;
+    other.says("They leav").await;
+    gate.open();
+    tab.says("They leave on Tuesdays 1.").await;
+    other.says("They leave on Tuesdays 1.").await;
+    assert_eq!(provider.calls().len(), 1);
+    tab.finish();
+    other.finish();
+}
+
+#[tokio::test]
 async fn a_dropped_connection_is_told_and_goes_on_where_it_was() {
     let gate = Gate::new();
     let (site, _provider) =

@@ -5,15 +5,16 @@ use serde_json::json;
 use super::{browser::Tab, site::Site};
 
 /// Drops files on the page as a hand would: names with contents.
-async fn drop_files(tab: &Tab, files: &[(String, &str)]) {
-    tab.until("document.querySelector('.drop')").await;
+async fn drop_files(tab: &Tab, place: &str, files: &[(String, &str)]) {
+    tab.until(&format!("document.querySelector({})", json!(place))).await;
     let dropping = format!(
         "(() => {{ const transfer = new DataTransfer();
            for (const [name, text] of {}) transfer.items.add(new File([text], name));
            const event = (type) => new DragEvent(type, {{ dataTransfer: transfer, bubbles: true, cancelable: true }});
-           const place = document.querySelector('.drop');
+           const place = document.querySelector({});
            for (const type of ['dragover', 'drop']) place.dispatchEvent(event(type)); }})()",
-        json!(files)
+        json!(files),
+        json!(place)
     );
     tab.eval(&dropping).await;
 }
@@ -28,7 +29,7 @@ async fn of_fifty_files_three_bad_ones_are_named_with_their_reason_and_the_rest_
     files.insert(3, ("tool.exe".into(), "MZ"));
     files.insert(17, ("empty.txt".into(), ""));
     files.insert(40, ("scan.pdf".into(), "%PDF-1.7 and then nothing of a PDF"));
-    drop_files(&tab, &files).await;
+    drop_files(&tab, ".drop", &files).await;
     tab.says("47 files taken in, 3 failed").await;
     let failed = tab.eval("[...document.querySelectorAll('.upload:has(.why)')].map((e) => e.innerText)").await;
     let failed: Vec<&str> = failed.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
@@ -76,7 +77,7 @@ async fn a_file_goes_into_the_collection_that_was_named_and_only_there_it_is_fou
     site.put("other", "Mooring", "Two lines fore and two lines aft.").await;
     let tab = site.open("#/documents").await;
     tab.fill("into", "harbour").await;
-    drop_files(&tab, &[("lamp.md".into(), "The lamp of the harbour office is lit at dusk.")]).await;
+    drop_files(&tab, ".drop", &[("lamp.md".into(), "The lamp of the harbour office is lit at dusk.")]).await;
     tab.says("1 file taken in").await;
     tab.click("button", "harbour").await;
     tab.until("document.querySelectorAll('tbody tr').length === 1").await;
@@ -86,5 +87,15 @@ async fn a_file_goes_into_the_collection_that_was_named_and_only_there_it_is_fou
     tab.ask("When is the lamp lit?").await;
     tab.says("in harbour").await;
     tab.says("is lit at dusk").await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn files_dropped_beside_the_field_for_them_are_taken_in_as_well() {
+    let site = Site::start().await;
+    let tab = site.open("").await;
+    drop_files(&tab, ".thread", &[("lamp.md".into(), "The lamp of the harbour office is lit at dusk.")]).await;
+    tab.says("1 file taken in").await;
+    tab.until("location.hash === '#/documents'").await;
     tab.finish();
 }
