@@ -167,6 +167,7 @@ fn judge_wait(code: Option<&str>, least_ms: i64, view: &Value, log: &[(String, V
     }
 }
 
-fn milliseconds_of(time: &Value) -> i64 {
+/// A time of the API as milliseconds since 1970.
+pub fn milliseconds_of(time: &Value) -> i64 {
     time.as_str().and_then(|time| time.parse::<jiff::Timestamp>().ok()).expect("a time").as_millisecond()
 }

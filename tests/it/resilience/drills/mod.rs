@@ -1,4 +1,6 @@
-//! Real processes on a real Redis against `ragq provider-sim`: calls that are called off.
+//! Real processes on a real Redis against `ragq provider-sim`: outages, hard limits, calls that are called off.
 
 mod calls_off;
+mod limits;
+mod outage;
 mod scene;

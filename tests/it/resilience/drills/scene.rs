@@ -6,7 +6,10 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    faults::deployment::{Deployment, Plan},
+    faults::{
+        deployment::{Deployment, Plan},
+        size,
+    },
     support::{redis::Server, sim::Sim},
 };
 
@@ -28,9 +31,26 @@ impl Scene {
         Self { sim, deployment }
     }
 
+    /// What an API says at this path.
+    pub async fn get(&self, path: &str) -> Value {
+        let callers = &self.deployment.callers;
+        let answer = callers.http.get(format!("{}{path}", callers.url())).send().await.expect("an answer");
+        answer.json().await.expect("JSON")
+    }
+
     /// What the provider counted, once `is` holds.
     pub async fn counted(&self, patience: Duration, is: impl Fn(&Value) -> bool) -> Value {
         within(patience, async || Some(self.sim.stats().await).filter(|stats| is(stats))).await
+    }
+    /// The jobs once all of them are answered, which takes as long as the provider lets it take.
+    pub async fn answered(&self, jobs: &[String]) -> Vec<Value> {
+        let patience = size(Duration::from_mins(1), Duration::from_mins(15));
+        self.counted(patience, |stats| stats["statuses"]["200"].as_u64() >= Some(jobs.len() as u64)).await;
+        let views = self.deployment.callers.all_ended(jobs).await;
+        for view in &views {
+            assert_eq!(view["status"], "completed", "{view}");
+        }
+        views
     }
 }
 
