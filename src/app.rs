@@ -19,6 +19,7 @@ use crate::{
     model::{
         AnswerModel, Embedder,
         extractive::ExtractiveModel,
+        fallback::Fallback,
         openai::{OpenAiEmbedder, OpenAiModel, SetupError},
     },
     queue::{Cells, SharedJobStore, StoreError, observed::Observed, redis::link::LinkError},
@@ -153,7 +154,8 @@ impl App {
         let (index, index_setup) = stores::index(&settings)?;
         let port = store.port();
         let cells: Arc<dyn Cells> = port.clone();
-        let gates = Arc::new(Gates::open(&settings, &cells));
+        let gates = if role.works() { Gates::open(&settings, &cells) } else { Gates::watching(&settings, &cells) };
+        let gates = Arc::new(gates);
         let (model, embedder) = models(&settings, &gates)?;
         let metrics = metrics(&settings, role)?;
         Ok(Self {
@@ -306,26 +308,33 @@ impl App {
 
 fn metrics(settings: &Settings, role: Role) -> Result<Metrics, metrics_exporter_prometheus::BuildError> {
     let scope = if role.serves() { Scope::Deployment } else { Scope::Process };
-    let providers = settings.model.has_provider().then(|| settings.model.provider.clone());
-    Metrics::new(scope, Sets { routes: api::route_templates(), providers: providers.into_iter().collect() })
+    // An API shows also what workers find of providers that it was not told of itself.
+    let providers = if settings.model.has_provider() || !role.works() { settings.models() } else { Vec::new() };
+    let providers = providers.into_iter().map(|model| model.provider).collect();
+    Metrics::new(scope, Sets { routes: api::route_templates(), providers })
 }
 
 type Models = (Arc<dyn AnswerModel>, Option<Arc<dyn Embedder>>);
 
 fn models(settings: &Settings, gates: &Gates) -> Result<Models, SetupError> {
-    let Some(gate) = gates.chat() else { return Ok((Arc::new(ExtractiveModel), None)) };
-    let model = OpenAiModel::new(&settings.model, gate.clone())?;
+    if !settings.model.has_provider() {
+        return Ok((Arc::new(ExtractiveModel), None));
+    }
+    let mut models = Vec::new();
+    for (model, gate) in settings.models().iter().zip(gates.chat()) {
+        models.push(Arc::new(OpenAiModel::new(model, gate)?) as Arc<dyn AnswerModel>);
+    }
+    let first = models.remove(0);
+    let model = if models.is_empty() { first } else { Arc::new(Fallback::new(first, models)) };
     let mut embedder: Option<Arc<dyn Embedder>> = None;
     if let Some(gate) = gates.embeddings() {
         embedder = Some(Arc::new(OpenAiEmbedder::new(&settings.model, &settings.embedding, gate.clone())?));
     }
-    Ok((Arc::new(model), embedder))
+    Ok((model, embedder))
 }
 
 fn worker_settings(settings: &Settings) -> WorkerSettings {
     let worker = &settings.worker;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
-    let ingest_slots = if worker.ingest_slots == 0 { cores } else { worker.ingest_slots };
     WorkerSettings {
         name: settings.worker.name.clone().unwrap_or_else(host_name),
         kinds: HashMap::from([
@@ -335,7 +344,7 @@ fn worker_settings(settings: &Settings) -> WorkerSettings {
             ),
             (
                 Kind::Ingest,
-                KindSettings { slots: ingest_slots, timeout: Duration::from_millis(worker.ingest_timeout_ms) },
+                KindSettings { slots: worker.ingestions(), timeout: Duration::from_millis(worker.ingest_timeout_ms) },
             ),
         ]),
         heartbeat: Duration::from_millis(worker.heartbeat_ms),

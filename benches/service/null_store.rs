@@ -13,6 +13,7 @@ use ragq::{
         ids::{Collection, DocumentId, JobId, Lease, Tenant, WorkerId},
         job::{DeadLetter, Delivery, JobView, Kind, NewJob, Status, Submitted},
         replay::{ReplayOrder, ReplayTally, Selection},
+        spent::UsageTotal,
     },
     queue::{
         CancelStep, CancelTally, Cancellation, Cell, Cells, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup,
@@ -82,6 +83,9 @@ impl Deliveries for NullStore {
     }
     async fn release(&self, _: &Lease, _: Release) -> Result<Fenced> {
         Ok(Fenced::Stale)
+    }
+    async fn spend(&self, _: &Lease, _: UsageTotal) -> Result<()> {
+        Ok(())
     }
     async fn leave(&self, _: &WorkerId) -> Result<()> {
         Ok(())

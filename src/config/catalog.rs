@@ -281,6 +281,8 @@ mod tests {
             "store.redis_url",
             "index.qdrant_api_key",
             "model.api_key",
+            "fallback_1.api_key",
+            "fallback_2.api_key",
             "client.api_key",
         ];
         assert_eq!(secret, expected);

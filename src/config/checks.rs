@@ -9,7 +9,7 @@ use super::{
     Purpose, Sources,
     problem::{Origin, Origins, Problem},
     secret::Secret,
-    settings::{RedisMode, Settings},
+    settings::{Fallback, RedisMode, Settings},
 };
 
 /// What the rules found.
@@ -276,6 +276,34 @@ impl Rules<'_> {
             &["embedding.model", "model.base_url", "model.api_key"],
             "needs a provider: set OPENAI_API_KEY or OPENAI_BASE_URL, or unset it for lexical retrieval",
         );
+        self.fallbacks();
+        let breaker = &self.settings.breaker;
+        let longest = ("breaker.longest_pause_ms", breaker.longest_pause_ms);
+        self.order(("breaker.pause_ms", breaker.pause_ms), longest, false);
+    }
+
+    fn fallbacks(&mut self) {
+        let settings = self.settings;
+        let mut names = vec![settings.model.provider.as_str()];
+        for (section, fallback) in settings.fallbacks() {
+            let [name, provider, url, key] =
+                ["name", "provider", "base_url", "api_key"].map(|key| format!("{section}.{key}"));
+            if let Some(base_url) = &fallback.base_url {
+                self.url(&url, base_url);
+            }
+            self.token(&key, fallback.api_key.as_ref());
+            if fallback.name.is_none() {
+                let half_set = *fallback != Fallback::default();
+                self.note(half_set, &[&name], "is not set: the rest of this fallback is of no use");
+                continue;
+            }
+            let message = "falls back from nothing: set OPENAI_API_KEY or OPENAI_BASE_URL too";
+            self.require(settings.model.has_provider(), &[&name], message);
+            let own = fallback.provider.as_deref().unwrap_or(section);
+            let message = format!("must be a name of its own: another provider is called {own} too");
+            self.require(!names.contains(&own), &[&provider], message);
+            names.push(own);
+        }
     }
 }
 

@@ -61,6 +61,10 @@ sections! {
         model: Model,
         /// The model that embeds.
         embedding: Embedding,
+        /// The model asked when the first can't answer: its provider is left alone, over its limits, busy, or refuses.
+        fallback_1: Fallback,
+        /// The model asked when those can't either.
+        fallback_2: Fallback,
         /// The circuit breaker before each of them.
         breaker: Breaker,
         /// The commands that talk to a running ragq.
@@ -331,6 +335,12 @@ section! {
         /// Longest whole call, in milliseconds; less than `worker.chat_timeout_ms`.
         #[schemars(range(min = 1, max = 86_400_000))]
         call_timeout_ms: u64 = 240_000,
+        /// Requests a minute that the provider allows the whole deployment; none: learned from its replies, if they say.
+        #[schemars(range(min = 1))]
+        requests_per_minute: Option<u64> = None,
+        /// Tokens a minute that it allows, of prompts and answers together; none: learned in the same way.
+        #[schemars(range(min = 1))]
+        tokens_per_minute: Option<u64> = None,
     }
 }
 
@@ -346,6 +356,12 @@ section! {
         /// Longest call, in milliseconds.
         #[schemars(range(min = 1, max = 86_400_000))]
         timeout_ms: u64 = 30_000,
+        /// Requests a minute that the provider allows the whole deployment; none: learned from its replies, if they say.
+        #[schemars(range(min = 1))]
+        requests_per_minute: Option<u64> = None,
+        /// Tokens a minute that it allows; none: learned in the same way.
+        #[schemars(range(min = 1))]
+        tokens_per_minute: Option<u64> = None,
     }
 }
 
@@ -353,6 +369,72 @@ impl Model {
     /// Whether answers come from a provider.
     pub const fn has_provider(&self) -> bool {
         self.api_key.is_some() || self.base_url.is_some()
+    }
+}
+
+section! {
+    /// A model asked when those before it can't answer. What it does not say itself is as in `model`.
+    Fallback {
+        /// Name of the model; none: there is no such fallback.
+        #[schemars(length(min = 1))]
+        name: Option<String> = None,
+        /// What its provider is called in figures, metrics and the admin view; none: the section's name.
+        #[schemars(length(min = 1, max = 64))]
+        provider: Option<String> = None,
+        /// Base address of its API; none: that of `model`, with its key.
+        #[schemars(length(min = 1))]
+        base_url: Option<String> = None,
+        /// Key of that API; none: no Authorization header, if it has an address of its own.
+        #[schemars(length(min = 1))]
+        api_key: Option<Secret> = None,
+        /// Requests a minute that its provider allows; none: learned from its replies, if they say.
+        #[schemars(range(min = 1))]
+        requests_per_minute: Option<u64> = None,
+        /// Tokens a minute that it allows; none: learned in the same way.
+        #[schemars(range(min = 1))]
+        tokens_per_minute: Option<u64> = None,
+    }
+}
+
+impl Settings {
+    /// The fallbacks with their sections' names, in order.
+    pub const fn fallbacks(&self) -> [(&'static str, &Fallback); 2] {
+        [("fallback_1", &self.fallback_1), ("fallback_2", &self.fallback_2)]
+    }
+
+    /// The models that answer, in the order in which they are asked; without a provider, those that would.
+    pub fn models(&self) -> Vec<Model> {
+        let further = self.fallbacks().into_iter().filter_map(|(section, fallback)| self.model.or(section, fallback));
+        std::iter::once(self.model.clone()).chain(further).collect()
+    }
+}
+
+impl Model {
+    /// The model of a fallback, if it is one: in all it does not say, like this.
+    fn or(&self, section: &str, fallback: &Fallback) -> Option<Self> {
+        let mut model = Self {
+            name: fallback.name.clone()?,
+            provider: fallback.provider.clone().unwrap_or_else(|| section.to_owned()),
+            requests_per_minute: fallback.requests_per_minute,
+            tokens_per_minute: fallback.tokens_per_minute,
+            ..self.clone()
+        };
+        // A key goes to nobody but its own provider.
+        if fallback.base_url.is_some() || fallback.api_key.is_some() {
+            model.api_key.clone_from(&fallback.api_key);
+        }
+        if fallback.base_url.is_some() {
+            model.base_url.clone_from(&fallback.base_url);
+        }
+        Some(model)
+    }
+}
+
+impl Worker {
+    /// How many documents are taken in at a time.
+    pub fn ingestions(&self) -> u32 {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
+        if self.ingest_slots == 0 { cores() } else { self.ingest_slots }
     }
 }
 

@@ -121,6 +121,9 @@ pub struct Answer {
     pub answer: String,
     /// The passages the answer cites.
     pub citations: Vec<Citation>,
+    /// Who served the answer, by the name it is configured under; `none` where no model was called.
+    #[serde(default)]
+    pub provider: String,
     /// The model that answered; `extractive` without a provider.
     pub model: String,
     /// What it cost.

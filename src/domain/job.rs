@@ -13,6 +13,7 @@ use super::{
     failure::{Class, Code, Failure},
     ids::{JobId, Lease, Tenant, WorkerId},
     replay::{ReplayProgress, ReplayResult, ReplayTally, Stopped},
+    spent::UsageTotal,
 };
 
 macro_rules! words {
@@ -302,6 +303,9 @@ pub struct JobView {
     pub result: Option<Value>,
     /// What is or was wrong.
     pub error: Option<JobError>,
+    /// What its calls to model providers cost, over all its attempts.
+    #[serde(default)]
+    pub usage_total: UsageTotal,
 }
 
 impl JobView {

@@ -12,3 +12,4 @@ pub mod ids;
 pub mod job;
 pub mod replay;
 pub mod schema;
+pub mod spent;

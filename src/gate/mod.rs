@@ -1,44 +1,47 @@
 //! The gates before the providers: whether a call may be made, and what its outcome teaches.
 //!
-//! There is one [`Gate`] for every provider and operation, with the provider's circuit breaker, which all processes of
-//! the deployment share. The worker asks it *before* it fetches jobs ([`KindGate::passes`]), so that jobs wait in the
-//! queue and not in slots; the model adapter asks it before every call ([`Gate::admit`]) and reports through the
-//! [`Ticket`] it was given; the API shows it. The rules stand in [`resilience`](crate::resilience), pure; here is what
-//! ties them to a process.
+//! There is one [`Gate`] for every provider and operation. Behind it stand the provider's circuit breaker and its budget
+//! of requests and tokens, which all processes of the deployment share, and a limit of calls under way that each
+//! process finds for itself. The worker asks it *before* it fetches jobs ([`KindGate::passes`]), so that jobs wait in
+//! the queue and not in slots; the model adapter asks it before every call, and reports through the [`Ticket`] it is
+//! given; the API shows it. The rules stand in [`resilience`](crate::resilience), pure; here is what ties them to a
+//! process.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
-use ulid::Ulid;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::shared::{Machine, Shared, Urgency};
+use self::{
+    breaking::Breaking,
+    crowd::Crowd,
+    shared::{Machine, Shared},
+    spending::Spending,
+};
 use crate::{
-    config::Settings,
+    config::{Settings, settings},
     domain::{
         clock::Timestamp,
         failure::{Code, Failure},
         job::Kind,
     },
     queue::Cells,
-    resilience::breaker::{Admission, Breaker, BreakerEvent, BreakerRules, BreakerState},
+    resilience::{
+        breaker::{Admission, BreakerRules, BreakerState},
+        budget::{BudgetRules, RateHeaders, RateLimits},
+    },
 };
 
+mod breaking;
+mod crowd;
 mod pass;
 mod shared;
+mod spending;
 mod ticket;
 
+pub use crowd::Place;
 pub use pass::{KindGate, Pass};
+pub use spending::{Cost, Reservation};
 pub use ticket::Ticket;
 
 /// How long a probe's holder may be silent.
@@ -88,54 +91,13 @@ pub struct BreakerView {
     pub retry_in_ms: Option<u64>,
 }
 
-impl Machine for Breaker {
-    type Event = BreakerEvent;
-    /// The generation, if the event was taken as it was meant.
-    type Answer = Option<u64>;
-    type Rules = BreakerRules;
-
-    fn apply(&mut self, event: &BreakerEvent, now: Timestamp, rules: &BreakerRules) -> Option<u64> {
-        Self::apply(self, event, now, rules).then(|| self.generation())
-    }
-
-    fn merge(into: &mut BreakerEvent, event: &BreakerEvent) -> bool {
-        match (into, event) {
-            (
-                BreakerEvent::Succeeded { generation, calls },
-                BreakerEvent::Succeeded { generation: of, calls: more },
-            ) if generation == of => {
-                *calls = calls.saturating_add(*more);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn is_news(&self, before: &Self) -> bool {
-        Self::is_news(self, before)
-    }
-}
-
 /// The gate before one operation of one provider.
 pub struct Gate {
     provider: String,
     operation: Operation,
-    breaker: Arc<Shared<Breaker>>,
-    /// This boot of the process, before all others the holder of its probes.
-    boot: String,
-    claims: AtomicU64,
-    /// A probe that was claimed before a job was fetched, for that job's first call.
-    offered: Mutex<Option<Probe>>,
-    quiet: Mutex<Quiet>,
-    tasks: TaskTracker,
-}
-
-/// Successes that nobody has been told of, because nothing failed.
-#[derive(Clone, Copy, Debug, Default)]
-struct Quiet {
-    generation: u64,
-    calls: u32,
-    since: Timestamp,
+    breaking: Arc<Breaking>,
+    spending: Arc<Spending>,
+    crowd: Arc<Crowd>,
 }
 
 impl Gate {
@@ -144,26 +106,42 @@ impl Gate {
         &self.provider
     }
 
-    /// Whether a call may be made, and if so under what obligations. Of the calls that come while the provider's
-    /// breaker waits for a probe one is let through.
-    pub async fn admit(self: &Arc<Self>) -> Result<Ticket, Failure> {
-        if let Some(probe) = self.offered().take() {
-            return Ok(Ticket::probe(self.clone(), probe));
+    /// Reserves what a call may cost. The first of three steps to a call; what one of them gives is given back when it
+    /// is dropped.
+    pub async fn reserve(&self, cost: Cost, patience: Duration) -> Result<Reservation, Failure> {
+        self.spending.reserve(cost, patience).await
+    }
+
+    /// Takes a place among the calls under way: the second step.
+    pub async fn enter(&self, patience: Duration) -> Result<Place, Failure> {
+        self.crowd.enter(patience).await
+    }
+
+    /// Whether a call may be made: the third step. Of the calls that come while the breaker waits for a probe one is let
+    /// through.
+    pub async fn admit(&self) -> Result<Ticket, Failure> {
+        if let Some(probe) = self.breaking.take_offered() {
+            return Ok(Ticket::new(self.breaking.clone(), probe.generation(), Some(probe)));
         }
-        let (admission, generation) = self.admission();
+        let (admission, generation) = self.breaking.admission();
         match admission {
-            Admission::Closed => Ok(Ticket::new(self.clone(), generation)),
-            Admission::Wait(_) => Err(self.refusal()),
-            Admission::ProbeDue => match self.claim().await {
-                Some(probe) => Ok(Ticket::probe(self.clone(), probe)),
-                None => Err(self.refusal()),
+            Admission::Closed => Ok(Ticket::new(self.breaking.clone(), generation, None)),
+            Admission::Wait(_) => Err(self.breaking.refusal()),
+            Admission::ProbeDue => match self.breaking.claim().await {
+                Some(probe) => Ok(Ticket::new(self.breaking.clone(), probe.generation(), Some(probe))),
+                None => Err(self.breaking.refusal()),
             },
         }
     }
 
+    /// Learns from what a reply says of the provider's limits.
+    pub fn learn(&self, headers: RateHeaders) {
+        self.spending.learn(headers);
+    }
+
     /// The breaker as operators see it.
     pub fn view(&self) -> BreakerView {
-        self.breaker.look(|breaker, now| BreakerView {
+        self.breaking.look(|breaker, now| BreakerView {
             provider: self.provider.clone(),
             operation: self.operation,
             state: breaker.state(now),
@@ -174,118 +152,14 @@ impl Gate {
             retry_in_ms: breaker.retry_in(now).map(|wait| wait.as_millis() as u64),
         })
     }
-
-    fn admission(&self) -> (Admission, u64) {
-        self.breaker.look(|breaker, now| (breaker.admission(now), breaker.generation()))
-    }
-
-    fn changes(&self) -> watch::Receiver<()> {
-        self.breaker.changes()
-    }
-
-    fn offered(&self) -> MutexGuard<'_, Option<Probe>> {
-        // Nothing panics while the lock is held.
-        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How long the provider is left alone at least.
-    fn wait(&self) -> Option<Duration> {
-        match self.admission().0 {
-            Admission::Wait(wait) => Some(wait),
-            Admission::Closed | Admission::ProbeDue => None,
-        }
-    }
-
-    /// Why no call may be made now. It names the cause by its code alone: who asks is not who met it.
-    fn refusal(&self) -> Failure {
-        let why = self.breaker.look(|breaker, _| breaker.cause().map(|cause| cause.code));
-        let why = why.map_or("", Code::as_str);
-        let message =
-            format!("the model provider is left alone until a call to it shows that it is well again ({why})");
-        Failure::new(Code::BreakerOpen, message).with_retry_after(self.wait())
-    }
-
-    /// Claims the probe before all other processes; none if another has it, or none is due.
-    async fn claim(self: &Arc<Self>) -> Option<Probe> {
-        let number = self.claims.fetch_add(1, Ordering::Relaxed);
-        let holder = format!("{}/{number}", self.boot);
-        let generation = self.breaker.ask(BreakerEvent::Claimed { holder }).await.flatten()?;
-        let alive = CancellationToken::new();
-        let (gate, ended) = (self.clone(), alive.clone());
-        self.tasks.spawn(async move {
-            let beat = async {
-                loop {
-                    tokio::time::sleep(gate.breaker.rules().probe_lease / 3).await;
-                    gate.breaker.tell(BreakerEvent::Renewed { generation }, Urgency::Now);
-                }
-            };
-            ended.run_until_cancelled(beat).await
-        });
-        Some(Probe { gate: self.clone(), generation, told: false, _alive: alive.drop_guard() })
-    }
-
-    fn probe_succeeded(&self, generation: u64) {
-        self.breaker.tell(BreakerEvent::Succeeded { generation, calls: 1 }, Urgency::Now);
-    }
-
-    fn succeeded(&self, generation: u64) {
-        if self.breaker.look(|breaker, _| breaker.heeds_success()) {
-            return self.tell_successes(generation, 1);
-        }
-        let now = self.breaker.look(|_, now| now);
-        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is older than a window would not be counted anyway; rather too few than too many.
-        if quiet.generation != generation || now.since(quiet.since) > self.breaker.rules().window {
-            *quiet = Quiet { generation, calls: 0, since: now };
-        }
-        quiet.calls = quiet.calls.saturating_add(1);
-    }
-
-    fn tell_successes(&self, generation: u64, more: u32) {
-        let quiet = std::mem::take(&mut *self.quiet.lock().unwrap_or_else(PoisonError::into_inner));
-        let calls = more + if quiet.generation == generation { quiet.calls } else { 0 };
-        if calls > 0 {
-            self.breaker.tell(BreakerEvent::Succeeded { generation, calls }, Urgency::Soon);
-        }
-    }
-
-    /// Reports a failed call; `generation` is the one it was admitted under.
-    fn failed(&self, generation: u64, failure: &Failure) {
-        // What went well before belongs before it: it ends a row of failures and counts for the share.
-        self.tell_successes(generation, 0);
-        let event = BreakerEvent::Failed {
-            generation,
-            code: failure.code,
-            message: failure.message.clone(),
-            retry_after: failure.retry_after,
-            jitter: rand::random(),
-        };
-        self.breaker.tell(event, Urgency::Now);
-    }
-}
-
-/// The right to make the one call that finds out whether a provider is well again.
-struct Probe {
-    gate: Arc<Gate>,
-    generation: u64,
-    /// Whether its outcome has been told.
-    told: bool,
-    /// Says that its holder lives, for as long as it does.
-    _alive: DropGuard,
-}
-
-impl Drop for Probe {
-    fn drop(&mut self) {
-        if !self.told {
-            self.gate.breaker.tell(BreakerEvent::Abandoned { generation: self.generation }, Urgency::Now);
-        }
-    }
 }
 
 /// All gates of a process.
 pub struct Gates {
     chat: Vec<Arc<Gate>>,
     embeddings: Vec<Arc<Gate>>,
+    /// Whether this process itself calls the providers.
+    own: bool,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -293,33 +167,82 @@ pub struct Gates {
 impl Gates {
     /// The gates that the settings call for, in step with those of all other processes on the same job store.
     pub fn open(settings: &Settings, cells: &Arc<dyn Cells>) -> Self {
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let gate = |operation: Operation| {
-            let provider = settings.model.provider.clone();
-            let name = format!("breaker:{provider}:{}", operation.as_str());
-            let breaker = Arc::new(Shared::new(name, rules(settings)));
-            tasks.spawn(breaker.clone().run(cells.clone(), stop.clone()));
-            Arc::new(Gate {
-                provider,
-                operation,
-                breaker,
-                boot: Ulid::from_parts(0, rand::random()).to_string(),
-                claims: AtomicU64::new(0),
-                offered: Mutex::default(),
-                quiet: Mutex::default(),
-                tasks: tasks.clone(),
-            })
-        };
-        let has_provider = settings.model.has_provider();
-        let embeds = has_provider && settings.embedding.model.is_some();
-        let chat = has_provider.then(|| gate(Operation::Chat)).into_iter().collect();
-        let embeddings = embeds.then(|| gate(Operation::Embeddings)).into_iter().collect();
-        Self { chat, embeddings, tasks, stop }
+        if settings.model.has_provider() { Self::with(settings, cells, true) } else { Self::none(false) }
     }
 
-    /// The gate before answers; none without a provider.
-    pub fn chat(&self) -> Option<&Arc<Gate>> {
-        self.chat.first()
+    /// For a process that calls no provider, and may not have been told that there is one: it shows what others found
+    /// of those that the settings name.
+    pub fn watching(settings: &Settings, cells: &Arc<dyn Cells>) -> Self {
+        Self::with(settings, cells, settings.model.has_provider())
+    }
+
+    fn none(own: bool) -> Self {
+        Self {
+            chat: Vec::new(),
+            embeddings: Vec::new(),
+            own,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn with(settings: &Settings, cells: &Arc<dyn Cells>, own: bool) -> Self {
+        let mut gates = Self::none(own);
+        for model in settings.models() {
+            let first_estimate = u64::from(model.max_tokens) + settings.retrieval.context_tokens as u64;
+            let budget = BudgetRules {
+                limits: RateLimits { requests: model.requests_per_minute, tokens: model.tokens_per_minute },
+                first_estimate,
+            };
+            let gate = gates.gate(settings, &model, Operation::Chat, budget, cells);
+            gates.chat.push(gate);
+        }
+        if !own || settings.embedding.model.is_some() {
+            let embedding = &settings.embedding;
+            let budget = BudgetRules {
+                limits: RateLimits { requests: embedding.requests_per_minute, tokens: embedding.tokens_per_minute },
+                first_estimate: FIRST_BATCH,
+            };
+            let gate = gates.gate(settings, &settings.model, Operation::Embeddings, budget, cells);
+            gates.embeddings.push(gate);
+        }
+        gates
+    }
+
+    fn gate(
+        &self,
+        settings: &Settings,
+        model: &settings::Model,
+        operation: Operation,
+        budget: BudgetRules,
+        cells: &Arc<dyn Cells>,
+    ) -> Arc<Gate> {
+        let provider = model.provider.clone();
+        let name = |what: &str| format!("{what}:{provider}:{}", operation.as_str());
+        let breaker = self.share(name("breaker"), rules(settings), cells);
+        let budget = self.share(name("budget"), budget, cells);
+        Arc::new(Gate {
+            breaking: Arc::new(Breaking::new(breaker, self.tasks.clone())),
+            spending: Arc::new(Spending::new(budget)),
+            // A call for the vector of a question beside each of those that take in documents.
+            crowd: Arc::new(Crowd::new(match operation {
+                Operation::Chat => settings.worker.chat_slots,
+                Operation::Embeddings => settings.worker.chat_slots + settings.worker.ingestions(),
+            })),
+            provider,
+            operation,
+        })
+    }
+
+    fn share<M: Machine>(&self, name: String, rules: M::Rules, cells: &Arc<dyn Cells>) -> Arc<Shared<M>> {
+        let shared = Arc::new(Shared::new(name, rules));
+        self.tasks.spawn(shared.clone().run(cells.clone(), self.stop.clone()));
+        shared
+    }
+
+    /// The gates before answers, in the order in which providers are asked; none without a provider.
+    pub fn chat(&self) -> &[Arc<Gate>] {
+        &self.chat
     }
 
     /// The gate before vectors; none without an embedding model.
@@ -336,15 +259,15 @@ impl Gates {
         })
     }
 
-    /// All breakers, those of one provider together.
+    /// All breakers, those of one provider together; of those that only others call, the ones that have opened.
     pub fn breakers(&self) -> Vec<BreakerView> {
-        let mut views = Vec::new();
-        for gate in &self.chat {
-            views.push(gate.view());
-            views
-                .extend(self.embeddings.iter().filter(|other| other.provider == gate.provider).map(|gate| gate.view()));
-        }
-        views
+        let of_provider = |gate: &Arc<Gate>| {
+            let provider = gate.provider.clone();
+            let embeddings = self.embeddings.iter().filter(move |other| other.provider == provider).cloned();
+            std::iter::once(gate.clone()).chain(embeddings)
+        };
+        let gates = self.chat.iter().flat_map(of_provider);
+        gates.filter(|gate| self.own || gate.breaking.has_opened()).map(|gate| gate.view()).collect()
     }
 
     /// Writes what is left to tell, and ends.
@@ -360,6 +283,9 @@ impl Drop for Gates {
         self.stop.cancel();
     }
 }
+
+/// What a batch of chunks is taken to cost before there was one.
+const FIRST_BATCH: u64 = 16_000;
 
 fn rules(settings: &Settings) -> BreakerRules {
     let breaker = &settings.breaker;

@@ -1,53 +1,116 @@
 //! What a call to a provider carries from its admission to its outcome.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{Gate, Probe};
-use crate::domain::failure::{Class, Code, Failure};
+use tokio::time::Instant;
+
+use super::{
+    Place, Reservation,
+    breaking::{Breaking, Probe},
+};
+use crate::{
+    domain::{
+        answer::Usage,
+        failure::{BreakerSignal, Class, Code, Failure},
+        spent::Spent,
+    },
+    resilience::concurrency::Ended,
+};
 
 /// One admitted call. Its outcome is reported once; dropped without one, the call was called off, which says nothing
-/// about the provider.
+/// about the provider, and costs what it had come to.
 #[must_use]
 pub struct Ticket {
-    gate: Arc<Gate>,
+    breaking: Arc<Breaking>,
     generation: u64,
     probe: Option<Probe>,
+    reservation: Option<Reservation>,
+    place: Option<Place>,
+    spent: Spent,
+    began: Instant,
+    /// When the first token came.
+    spoke: Option<Duration>,
+    /// Tokens of the answer so far, as estimated.
+    heard: u64,
 }
 
 impl Ticket {
-    pub(super) const fn new(gate: Arc<Gate>, generation: u64) -> Self {
-        Self { gate, generation, probe: None }
+    pub(super) fn new(breaking: Arc<Breaking>, generation: u64, probe: Option<Probe>) -> Self {
+        let began = Instant::now();
+        Self {
+            breaking,
+            generation,
+            probe,
+            reservation: None,
+            place: None,
+            spent: Spent::default(),
+            began,
+            spoke: None,
+            heard: 0,
+        }
     }
 
-    pub(super) const fn probe(gate: Arc<Gate>, probe: Probe) -> Self {
-        Self { gate, generation: probe.generation, probe: Some(probe) }
+    /// The same with what was reserved for the call, its place among those under way, and where its cost is counted.
+    pub fn with(mut self, reservation: Reservation, place: Place, spent: Spent) -> Self {
+        self.reservation = Some(reservation);
+        self.place = Some(place);
+        self.spent = spent;
+        self
     }
 
     /// The first token came: a provider that was to be probed is well again, whatever becomes of the rest.
     pub fn spoke(&mut self) {
-        if let Some(mut probe) = self.probe.take() {
-            probe.told = true;
-            self.gate.probe_succeeded(self.generation);
+        self.spoke.get_or_insert_with(|| self.began.elapsed());
+        if let Some(probe) = self.probe.take() {
+            probe.succeeded();
         }
     }
 
-    /// The call has its whole answer.
-    pub fn succeeded(mut self) {
-        if self.probe.is_some() {
-            return self.spoke();
+    /// So many more tokens came, as estimated.
+    pub fn heard(&mut self, tokens: u64) {
+        self.heard += tokens;
+    }
+
+    /// The call has its whole answer; `usage` is what the provider counted, zeros if it did not.
+    pub fn succeeded(mut self, usage: Usage) {
+        let latency = self.spoke.unwrap_or_else(|| self.began.elapsed());
+        self.end(Ended::Well(latency));
+        match self.probe.take() {
+            Some(probe) => probe.succeeded(),
+            None => self.breaking.succeeded(self.generation),
         }
-        self.gate.succeeded(self.generation);
+        if let Some(reservation) = self.reservation.take() {
+            let (usage, counted) = match usage.total_tokens {
+                0 => (self.estimate(&reservation), None),
+                _ => (usage, Some(usage.prompt_tokens)),
+            };
+            self.spent.call(usage, true);
+            reservation.settle(usage.total_tokens, counted);
+        }
     }
 
     /// The call failed. What the job is told: a failed probe is a deferral whatever it failed with, and who is put off
     /// comes back when the provider may be called again.
     pub fn failed(mut self, failure: Failure) -> Failure {
-        let probed = self.probe.take().is_some_and(|mut probe| {
-            probe.told = true;
-            true
-        });
-        self.gate.failed(self.generation, &failure);
-        let wait = failure.retry_after.max(self.gate.wait());
+        let overloaded = failure.code.breaker() == BreakerSignal::RateOnly;
+        self.end(if overloaded { Ended::Overloaded } else { Ended::Otherwise });
+        if let Some(reservation) = self.reservation.take() {
+            let costs = self.spoke.is_some() || may_have_cost(failure.code);
+            let usage = if costs { self.estimate(&reservation) } else { Usage::default() };
+            self.spent.call(usage, false);
+            if failure.code == Code::RateLimited {
+                reservation.refused();
+            } else {
+                reservation.settle(usage.total_tokens, None);
+            }
+        }
+        let probe = self.probe.take();
+        let probed = probe.is_some();
+        if let Some(probe) = probe {
+            probe.failed();
+        }
+        self.breaking.failed(self.generation, &failure);
+        let wait = failure.retry_after.max(self.breaking.wait());
         match failure.class() {
             Class::Transient if probed => {
                 let message = format!("{} (while the provider was being tried again)", failure.message);
@@ -57,4 +120,34 @@ impl Ticket {
             Class::Transient | Class::Permanent => failure,
         }
     }
+
+    /// What the call has cost so far, by our own count.
+    const fn estimate(&self, reservation: &Reservation) -> Usage {
+        let (prompt_tokens, completion_tokens) = (reservation.prompt(), self.heard);
+        Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
+    }
+
+    fn end(&mut self, ended: Ended) {
+        if let Some(place) = &mut self.place {
+            place.ended = ended;
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(reservation) = self.reservation.take() {
+            let usage = self.estimate(&reservation);
+            self.spent.call(usage, false);
+            reservation.settle(usage.total_tokens, None);
+        }
+    }
+}
+
+/// Whether a provider may have worked on a call that failed so before its first token.
+const fn may_have_cost(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ProviderTimeout | Code::StreamStalled | Code::StreamCut | Code::EmptyAnswer | Code::ProviderGarbled
+    )
 }

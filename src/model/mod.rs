@@ -1,6 +1,9 @@
 //! The models as ports: one that answers, one that embeds.
 //!
-//! Adapters: [`openai`] (any OpenAI-compatible provider) and [`extractive`] (no provider at all).
+//! Adapters: [`openai`] (any OpenAI-compatible provider) and [`extractive`] (no provider at all). [`fallback`] makes one
+//! of several.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -9,9 +12,11 @@ use tokio::time::Instant;
 use crate::domain::{
     answer::{Passage, Usage},
     failure::Failure,
+    spent::Spent,
 };
 
 pub mod extractive;
+pub mod fallback;
 pub mod openai;
 
 /// Who says a message of a prompt.
@@ -43,8 +48,19 @@ pub struct AnswerRequest {
     pub passages: Vec<Passage>,
     /// The grounded prompt, for models that take one.
     pub messages: Vec<Message>,
+    /// What the job allows the call.
+    pub bounds: Bounds,
+}
+
+/// What a job allows a call.
+#[derive(Clone, Debug, Default)]
+pub struct Bounds {
     /// When the job is given up, if it has a deadline.
     pub deadline: Option<Instant>,
+    /// How long the call may wait for its turn at the provider before the job is put off instead.
+    pub patience: Duration,
+    /// Where it is counted what the call costs.
+    pub spent: Spent,
 }
 
 /// A piece of an answer as it is made.
@@ -54,6 +70,8 @@ pub enum AnswerPart {
     Delta(String),
     /// The answer is whole; nothing follows.
     Done {
+        /// Who answered, as configured.
+        provider: String,
         /// The model that answered, as the provider names it.
         model: String,
         /// What it cost; zeros if the provider did not say.
@@ -84,5 +102,5 @@ pub trait Embedder: Send + Sync {
     fn model(&self) -> &str;
 
     /// One vector per text, in order, all of the same length.
-    async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, Failure>;
+    async fn embed(&self, texts: &[String], bounds: &Bounds) -> Result<Vec<Vec<f32>>, Failure>;
 }

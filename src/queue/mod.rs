@@ -21,6 +21,7 @@ use crate::domain::{
     ids::{Collection, DocumentId, JobId, Lease, Tenant, WorkerId},
     job::{AttemptRecord, DeadLetter, DeadReason, Delivery, JobError, JobView, Kind, NewJob, Status, Submitted},
     replay::{ReplayOrder, ReplayTally, Selection},
+    spent::UsageTotal,
 };
 
 pub mod cells;
@@ -191,6 +192,10 @@ pub trait Deliveries: Send + Sync {
 
     /// Puts the job back.
     async fn release(&self, lease: &Lease, release: Release) -> Result<Fenced>;
+
+    /// Adds what the delivery's calls to model providers cost to the job's record. Not fenced: it was spent, whoever has
+    /// the job now.
+    async fn spend(&self, lease: &Lease, spent: UsageTotal) -> Result<()>;
 
     /// The worker leaves: what it still holds is handed back uncounted.
     async fn leave(&self, worker: &WorkerId) -> Result<()>;

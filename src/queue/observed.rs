@@ -26,6 +26,7 @@ use crate::{
         ids::{Collection, DocumentId, JobId, Lease, Tenant, WorkerId},
         job::{DeadLetter, DeadReason, Delivery, JobView, Kind, NewJob, Status, Submitted},
         replay::{ReplayOrder, ReplayTally, Selection},
+        spent::UsageTotal,
     },
     telemetry::metrics::{Metrics, StoreOperation as Op},
 };
@@ -128,6 +129,10 @@ impl Deliveries for Observed {
 
     async fn release(&self, lease: &Lease, release: Release) -> Result<Fenced> {
         self.timed(Op::Release, self.inner.release(lease, release)).await
+    }
+
+    async fn spend(&self, lease: &Lease, spent: UsageTotal) -> Result<()> {
+        self.timed(Op::Release, self.inner.spend(lease, spent)).await
     }
 
     async fn leave(&self, worker: &WorkerId) -> Result<()> {

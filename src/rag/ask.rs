@@ -18,8 +18,9 @@ use crate::{
         failure::{Code, Failure},
         ids::Lease,
         job::Delivery,
+        spent::Spent,
     },
-    model::{AnswerModel, AnswerPart, AnswerRequest, AnswerStream},
+    model::{AnswerModel, AnswerPart, AnswerRequest, AnswerStream, Bounds},
     queue::{Deliveries, Fenced, Finish},
 };
 
@@ -27,6 +28,8 @@ use crate::{
 pub const NO_PASSAGE: &str =
     "The documents hold no passage that fits this question. Ask in other words, or add documents on the subject.";
 
+/// How long a call for an answer may wait for its turn, holding a slot.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a growing answer is written to the log while someone reads it.
 const READ_PACE: Duration = Duration::from_millis(50);
 /// How often otherwise: enough for a reader that comes late.
@@ -51,18 +54,19 @@ impl Ask {
         Self { store, retriever, model, history_turns }
     }
 
-    /// Works on one delivery of a `chat` job up to what it is to be finished with.
-    pub async fn run(&self, delivery: &Delivery) -> Result<Finish, Halt> {
+    /// Works on one delivery of a `chat` job up to what it is to be finished with; `spent` counts what its calls cost.
+    pub async fn run(&self, delivery: &Delivery, spent: &Spent) -> Result<Finish, Halt> {
         let deadline = delivery.remaining.map(|remaining| Instant::now() + remaining);
+        let bounds = Bounds { deadline, patience: PATIENCE, spent: spent.clone() };
         let payload = ChatPayload::decode(&delivery.payload)?;
         let turns = self.turns(delivery).await?;
-        let context = self.context(delivery, &payload, &turns).await?;
+        let context = self.context(delivery, &payload, &turns, spent).await?;
         let answer = if context.passages.is_empty() {
             no_passage(&context)
         } else {
             let messages = prompt::build(&payload.query, &turns, &context.passages);
             let (question, passages) = (payload.query.clone(), context.passages.clone());
-            let request = AnswerRequest { question, passages, messages, deadline };
+            let request = AnswerRequest { question, passages, messages, bounds };
             let stream = self.model.answer(request).await?;
             self.write_down(&delivery.lease, stream, &context).await?
         };
@@ -83,7 +87,13 @@ impl Ask {
     }
 
     /// What an earlier attempt retrieved, or a new search, stored before anything is made of it.
-    async fn context(&self, delivery: &Delivery, payload: &ChatPayload, turns: &[Turn]) -> Result<Context, Halt> {
+    async fn context(
+        &self,
+        delivery: &Delivery,
+        payload: &ChatPayload,
+        turns: &[Turn],
+        spent: &Spent,
+    ) -> Result<Context, Halt> {
         if let Some(context) = &delivery.context {
             return Ok(context.clone());
         }
@@ -94,7 +104,7 @@ impl Ask {
             turns,
             top_k: payload.top_k,
         };
-        let context = self.retriever.retrieve(&question).await?;
+        let context = self.retriever.retrieve(&question, spent).await?;
         match self.store.save_context(&delivery.lease, &context).await? {
             Fenced::Applied(()) => Ok(context),
             Fenced::Stale => Err(Halt::LeaseLost),
@@ -122,7 +132,9 @@ impl Ask {
                     text.push_str(&shown);
                     unwritten.push_str(&shown);
                 }
-                Some(Ok(AnswerPart::Done { model, usage, truncated })) => break (model, usage, truncated),
+                Some(Ok(AnswerPart::Done { provider, model, usage, truncated })) => {
+                    break (provider, model, usage, truncated);
+                }
                 Some(Err(failure)) => return Err(failure.into()),
                 None => return Err(Failure::new(Code::StreamCut, "the answer ended before it was whole").into()),
             }
@@ -138,8 +150,8 @@ impl Ask {
         }
         let citations = cited.into_iter().map(|index| Citation::of(index, &context.passages[index - 1])).collect();
         // A truncated answer stands, and says so: another attempt would cost as much and end at the same limit.
-        let (model, usage, truncated) = end;
-        Ok(Answer { answer: text, citations, model, usage, truncated, retrieval: context.retrieval.clone() })
+        let (provider, model, usage, truncated) = end;
+        Ok(Answer { answer: text, citations, provider, model, usage, truncated, retrieval: context.retrieval.clone() })
     }
 
     /// Writes what has come since the last time; says how long to wait before the next.
@@ -156,6 +168,7 @@ fn no_passage(context: &Context) -> Answer {
     Answer {
         answer: NO_PASSAGE.to_owned(),
         citations: Vec::new(),
+        provider: "none".to_owned(),
         model: "none".to_owned(),
         usage: Usage::default(),
         truncated: false,

@@ -3,7 +3,10 @@
 //! The new version's chunks stand beside the old ones until the job's end names them in one step with the
 //! registry; what is left over is swept afterwards. A crash anywhere leaves the old version seen.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -13,13 +16,17 @@ use crate::{
         document::{Change, DocumentCommit, DocumentRecord, DocumentVersion},
         failure::{Code, Failure},
         job::Delivery,
+        spent::Spent,
     },
     extract::{Extracted, Extractor},
     index::{IndexedDocument, PassageIndex},
-    model::Embedder,
+    model::{Bounds, Embedder},
     queue::{Deliveries, Documents, Finish},
     telemetry::metrics::{IngestStage, Metrics},
 };
+
+/// How long a batch may wait for its turn: put off, the document would lose those before it.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Takes in, replaces and deletes documents.
 pub struct Ingest {
@@ -46,8 +53,8 @@ impl Ingest {
         Self { store, documents, index, embedder, extractor, batch: batch.max(1), metrics }
     }
 
-    /// Works on one delivery of an `ingest` job up to what it is to be finished with.
-    pub async fn run(&self, delivery: &Delivery) -> Result<Finish, Halt> {
+    /// Works on one delivery of an `ingest` job up to what it is to be finished with; `spent` counts what its calls cost.
+    pub async fn run(&self, delivery: &Delivery, spent: &Spent) -> Result<Finish, Halt> {
         let document = delivery
             .document
             .as_ref()
@@ -64,16 +71,16 @@ impl Ingest {
                     DocumentCommit::Unchanged,
                     json!({ "unchanged": true, "chunks": known.chunks, "size_bytes": known.size_bytes }),
                 )),
-                None => self.put(delivery, document).await,
+                None => self.put(delivery, document, spent).await,
             },
         }
     }
 
-    async fn put(&self, delivery: &Delivery, document: &DocumentVersion) -> Result<Finish, Halt> {
+    async fn put(&self, delivery: &Delivery, document: &DocumentVersion, spent: &Spent) -> Result<Finish, Halt> {
         let bytes = self.store.upload(delivery.lease.job).await?.ok_or(Halt::LeaseLost)?;
         let extract = self.extractor.extract(document.format, bytes, &document.title);
         let extracted = self.stage(IngestStage::Extract, extract).await?;
-        let vectors = self.stage(IngestStage::Embed, self.embed(&extracted)).await?;
+        let vectors = self.stage(IngestStage::Embed, self.embed(&extracted, spent)).await?;
         let chunks = extracted.chunks.len() as u32;
         let text_bytes = extracted.text.len() as u64;
         let title = title(document, extracted.title.as_deref());
@@ -122,8 +129,9 @@ impl Ingest {
     }
 
     /// One vector per chunk. The title and headings go in front: a chunk alone often does not say what it is about.
-    async fn embed(&self, extracted: &Extracted) -> Result<Vec<Vec<f32>>, Failure> {
+    async fn embed(&self, extracted: &Extracted, spent: &Spent) -> Result<Vec<Vec<f32>>, Failure> {
         let Some(embedder) = &self.embedder else { return Ok(Vec::new()) };
+        let bounds = Bounds { deadline: None, patience: PATIENCE, spent: spent.clone() };
         let mut vectors = Vec::with_capacity(extracted.chunks.len());
         for batch in extracted.chunks.chunks(self.batch) {
             let texts: Vec<String> = batch
@@ -136,7 +144,7 @@ impl Ingest {
                     }
                 })
                 .collect();
-            vectors.extend(embedder.embed(&texts).await?);
+            vectors.extend(embedder.embed(&texts, &bounds).await?);
         }
         Ok(vectors)
     }

@@ -8,7 +8,6 @@ pub mod markers;
 pub mod payload;
 pub mod prompt;
 pub mod retrieve;
-pub mod tokens;
 
 /// Why a use case stopped before its end.
 #[derive(Debug, thiserror::Error)]

@@ -6,18 +6,19 @@ use std::{
     time::Instant,
 };
 
-use super::tokens;
 use crate::{
     config::settings,
     domain::{
         answer::{Context, Passage, Retrieval, RetrievalMode, Turn},
         failure::{Code, Failure},
         ids::{Collection, DocumentId, Tenant},
+        spent::Spent,
     },
     index::{PassageIndex, QuestionVector, SearchQuery, fusion},
-    model::Embedder,
+    model::{Bounds, Embedder},
     queue::Documents,
     telemetry::metrics::{Metrics, RetrievalStage},
+    text::tokens,
 };
 
 /// Finds the passages a question is answered from.
@@ -56,13 +57,13 @@ impl Retriever {
         Self { index, documents, embedder, settings, metrics }
     }
 
-    /// The context for a question. It may hold no passage at all.
-    pub async fn retrieve(&self, question: &Question<'_>) -> Result<Context, Failure> {
+    /// The context for a question. It may hold no passage at all. `spent` counts what calls to a provider cost.
+    pub async fn retrieve(&self, question: &Question<'_>, spent: &Spent) -> Result<Context, Failure> {
         if let Some(collection) = question.collection {
             self.require(question.tenant, collection).await?;
         }
         let texts = search_texts(question);
-        let (mut vectors, mut degraded) = self.embed(&texts).await;
+        let (mut vectors, mut degraded) = self.embed(&texts, spent).await;
         let top_k = question.top_k.unwrap_or(self.settings.top_k);
         let mut rankings = Vec::with_capacity(texts.len());
         let mut mode = RetrievalMode::Lexical;
@@ -104,10 +105,12 @@ impl Retriever {
         Err(Failure::new(Code::CollectionNotFound, format!("there is no collection `{collection}`")))
     }
 
-    /// One vector per text; none if there is no embedding model or it fails, which the flag tells.
-    async fn embed(&self, texts: &[String]) -> (Vec<QuestionVector>, bool) {
+    /// One vector per text; none if there is no embedding model or it fails, which the flag tells. It does not wait for
+    /// its turn: words find passages too.
+    async fn embed(&self, texts: &[String], spent: &Spent) -> (Vec<QuestionVector>, bool) {
         let Some(embedder) = &self.embedder else { return (Vec::new(), false) };
-        match self.stage(RetrievalStage::Embed, embedder.embed(texts)).await {
+        let bounds = Bounds { spent: spent.clone(), ..Bounds::default() };
+        match self.stage(RetrievalStage::Embed, embedder.embed(texts, &bounds)).await {
             Ok(vectors) => {
                 let of_model = |values| QuestionVector { model: embedder.model().to_owned(), values };
                 (vectors.into_iter().map(of_model).collect(), false)

@@ -16,6 +16,7 @@ use crate::{
         failure::{Code, Failure},
         job::{Delivery, Kind},
         replay::{ReplayOrder, ReplayResult, ReplayTally, Stopped},
+        spent::Spent,
     },
     queue::{Fenced, Finish, ReplayStep, SharedJobStore},
     rag::Halt,
@@ -69,7 +70,7 @@ impl Replayer {
 }
 
 impl Handler for Replayer {
-    fn handle<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Finish, Halt>> {
+    fn handle<'a>(&'a self, delivery: &'a Delivery, _: &'a Spent) -> BoxFuture<'a, Result<Finish, Halt>> {
         Box::pin(self.run(delivery))
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     domain::{
         ids::WorkerId,
         job::{Delivery, Kind},
+        spent::Spent,
     },
     gate::{KindGate, Pass},
     queue::SharedJobStore,
@@ -33,6 +34,8 @@ use crate::{
 pub(super) struct Handed {
     pub(super) delivery: Arc<Delivery>,
     pub(super) slot: Option<Slot>,
+    /// What its calls to providers cost.
+    pub(super) spent: Spent,
 }
 
 /// What a delivery takes up until it is settled: its place, and the pass it was fetched with.
@@ -131,7 +134,8 @@ pub(super) async fn drive(
                 failures = 0;
                 let idle = deliveries.is_empty();
                 for delivery in deliveries {
-                    let handed_over = Handed { delivery: Arc::new(delivery), slot: taken.pop() };
+                    let handed_over =
+                        Handed { delivery: Arc::new(delivery), slot: taken.pop(), spent: Spent::default() };
                     if handed.send(handed_over).await.is_err() {
                         return;
                     }

@@ -10,6 +10,7 @@ use crate::{
         failure::{Code, Failure},
         ids::Lease,
         job::{Delivery, Kind, Status},
+        spent::Spent,
     },
     queue::{Finish, SharedJobStore},
     rag::{Halt, ask::Ask, ingest::Ingest},
@@ -17,8 +18,9 @@ use crate::{
 
 /// What a worker does with a delivery.
 pub trait Handler: Send + Sync {
-    /// Works on it and says what the job is to be finished with; may be dropped at any point.
-    fn handle<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Finish, Halt>>;
+    /// Works on it and says what the job is to be finished with; may be dropped at any point. What its calls to
+    /// providers cost is counted in `spent`.
+    fn handle<'a>(&'a self, delivery: &'a Delivery, spent: &'a Spent) -> BoxFuture<'a, Result<Finish, Halt>>;
 }
 
 /// The use cases of ragq.
@@ -37,10 +39,10 @@ impl Processor {
 impl Handler for Processor {
     /// Each use case is boxed by itself: side by side in one future, a question, of which thousands wait at a
     /// time, would take up as much memory as taking in a document.
-    fn handle<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Finish, Halt>> {
+    fn handle<'a>(&'a self, delivery: &'a Delivery, spent: &'a Spent) -> BoxFuture<'a, Result<Finish, Halt>> {
         match delivery.kind {
-            Kind::Chat => Box::pin(self.ask.run(delivery)),
-            Kind::Ingest => Box::pin(self.ingest.run(delivery)),
+            Kind::Chat => Box::pin(self.ask.run(delivery, spent)),
+            Kind::Ingest => Box::pin(self.ingest.run(delivery, spent)),
             Kind::Replay => {
                 let failure = Failure::new(Code::UndecodablePayload, "replays are run by the API");
                 Box::pin(std::future::ready(Err(failure.into())))
@@ -55,6 +57,7 @@ pub(super) async fn step(
     handler: &dyn Handler,
     store: &SharedJobStore,
     delivery: &Delivery,
+    spent: &Spent,
     leaving: &CancellationToken,
 ) -> Result<Finish, Halt> {
     let deadline = async {
@@ -66,7 +69,7 @@ pub(super) async fn step(
     tokio::select! {
         // In this order: an answer that is there is kept, whatever else happens in the same moment.
         biased;
-        result = handler.handle(delivery) => result,
+        result = handler.handle(delivery, spent) => result,
         () = lease_lost(store, &delivery.lease) => Err(Halt::LeaseLost),
         () = deadline => Err(Failure::new(Code::DeadlineExceeded, "the job was not done by its deadline").into()),
         () = leaving.cancelled() => Err(Halt::Leaving),

@@ -51,7 +51,7 @@ struct Bench {
 }
 
 async fn handle(handed: Handed, bench: Data<Bench>) -> Result<Finish, BoxDynError> {
-    Ok(process::step(bench.handler.as_ref(), &bench.store, &handed.delivery, &bench.leaving).await?)
+    Ok(process::step(bench.handler.as_ref(), &bench.store, &handed.delivery, &handed.spent, &bench.leaving).await?)
 }
 
 /// Runs until drained. Of apalis' layers only those that are right for a durable queue are in use: retry,

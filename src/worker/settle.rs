@@ -25,6 +25,7 @@ use crate::{
         failure::{Code, Failure},
         ids::Lease,
         job::{Delivery, JobError},
+        spent::{Spent, UsageTotal},
     },
     queue::{
         Fenced, Finish, Release, SharedJobStore,
@@ -79,7 +80,7 @@ where
 
     fn call(&mut self, mut task: Task<Handed>) -> Self::Future {
         let slot = task.args.slot.take();
-        let delivery = task.args.delivery.clone();
+        let (delivery, spent) = (task.args.delivery.clone(), task.args.spent.clone());
         let outcome = self.inner.call(task);
         let layer = self.layer.clone();
         let begun = Instant::now();
@@ -88,7 +89,7 @@ where
             let outcome = outcome.await.map_err(|error| halt(error.into()));
             let ran = begun.elapsed();
             // Boxed: room for it is needed at the end only, and thousands wait for theirs.
-            Box::pin(layer.settle(&delivery, outcome, ran)).await;
+            Box::pin(layer.settle(&delivery, &spent, outcome, ran)).await;
             drop((in_flight, slot));
             Ok(())
         })
@@ -103,8 +104,9 @@ enum Settlement {
 }
 
 impl SettleLayer {
-    async fn settle(&self, delivery: &Delivery, outcome: Result<Finish, Halt>, ran: Duration) {
+    async fn settle(&self, delivery: &Delivery, spent: &Spent, outcome: Result<Finish, Halt>, ran: Duration) {
         self.metrics.ran(delivery.kind, ran);
+        self.account(delivery, spent.total(outcome.is_ok())).await;
         let (settlement, failure) = match outcome {
             Ok(finish) => (Settlement::Finish(finish), None),
             Err(Halt::LeaseLost) => {
@@ -144,6 +146,15 @@ impl SettleLayer {
             Settlement::Release(Release::Retry { .. }) => self.metrics.retried(kind),
             Settlement::Release(Release::Defer { error, .. }) => self.metrics.deferred(error.code),
             Settlement::Release(Release::HandBack) => self.metrics.handed_back(kind),
+        }
+    }
+
+    /// Adds what was spent to the job's record. Tried once: it is a count, and the job's end must not wait for it.
+    async fn account(&self, delivery: &Delivery, spent: UsageTotal) {
+        if spent.calls > 0
+            && let Err(error) = self.store.spend(&delivery.lease, spent).await
+        {
+            tracing::warn!(job.id = %delivery.lease.job, error = &error as &dyn Error, "what a delivery cost was not counted");
         }
     }
 

@@ -495,3 +495,46 @@ fn a_worker_that_would_break_off_answers_is_refused_before_a_deployment_and_says
     case.sources.purpose = Purpose::Serve;
     assert_eq!(case.load().unwrap().notices, [], "one process for everything is stopped by somebody who waits");
 }
+
+#[test]
+fn fallbacks_are_set_by_file_or_variables_and_a_key_goes_to_its_own_provider_alone() {
+    let file = "[fallback_1]\nname = 'other-model'\n[fallback_2]\nname = 'local'\nbase_url = 'http://vllm:8000/v1'\n";
+    let settings = case([("OPENAI_API_KEY", "first-key"), ("RAGQ_FALLBACK_2__PROVIDER", "cellar")])
+        .file("ragq.toml", file)
+        .settings();
+    let seen: Vec<_> = settings
+        .models()
+        .into_iter()
+        .map(|model| {
+            let key = model.api_key.map(|key| key.expose().to_owned());
+            (model.provider, model.name, model.base_url, key)
+        })
+        .collect();
+    let first = || Some("first-key".to_owned());
+    let own = Some("http://vllm:8000/v1".to_owned());
+    assert_eq!(seen[0], ("openai".into(), "gpt-4o-mini".into(), None, first()));
+    assert_eq!(seen[1], ("fallback_1".into(), "other-model".into(), None, first()));
+    assert_eq!(seen[2], ("cellar".into(), "local".into(), own, None));
+}
+
+#[test]
+fn a_fallback_that_can_not_be_one_is_refused_by_name() {
+    let key = ("OPENAI_API_KEY", "first-key");
+    for (variables, says) in [
+        (vec![("RAGQ_FALLBACK_1__NAME", "m")], "RAGQ_FALLBACK_1__NAME: falls back from nothing"),
+        (
+            vec![key, ("RAGQ_FALLBACK_1__NAME", "m"), ("RAGQ_FALLBACK_1__PROVIDER", "openai")],
+            "RAGQ_FALLBACK_1__PROVIDER: must be a name of its own",
+        ),
+        (
+            vec![key, ("RAGQ_FALLBACK_1__NAME", "m"), ("RAGQ_FALLBACK_1__BASE_URL", "vllm:8000")],
+            "RAGQ_FALLBACK_1__BASE_URL: must be an http or https URL",
+        ),
+    ] {
+        let mut case = case([]);
+        case.sources.environment = variables.into_iter().collect();
+        assert!(case.problem().contains(says), "{}", case.problem());
+    }
+    let half = case([key, ("RAGQ_FALLBACK_1__BASE_URL", "http://vllm:8000/v1")]).load().unwrap();
+    assert_eq!(half.notices[0].to_string(), "fallback_1.name: is not set: the rest of this fallback is of no use");
+}

@@ -2,20 +2,27 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::{join, poll_immediate};
+use futures::future::{join, join_all, poll_immediate};
 use ragq::{
     config::Settings,
     domain::{
+        answer::Usage,
         failure::{Code, Failure},
         job::Kind,
+        spent::Spent,
     },
-    gate::{BreakerView, Gate, Gates, KindGate},
+    gate::{BreakerView, Cost, Gate, Gates, KindGate},
     queue::{
         Cells,
         redis::{RedisJobStore, RedisOptions},
     },
-    resilience::breaker::BreakerState,
+    resilience::{
+        breaker::BreakerState,
+        budget::{RateHeaders, RateLimits},
+    },
 };
+
+use tokio::time::timeout;
 
 use crate::{
     queue::redis_server::link,
@@ -30,10 +37,15 @@ struct Process {
 
 impl Process {
     fn start(server: &Server, pause: Duration) -> Self {
+        Self::start_with(server, pause, |_| ())
+    }
+
+    fn start_with(server: &Server, pause: Duration, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.model.base_url = Some("http://127.0.0.1:1/v1".into());
         settings.breaker.pause_ms = pause.as_millis() as u64;
         settings.breaker.longest_pause_ms = pause.as_millis() as u64;
+        change(&mut settings);
         let options = RedisOptions::default();
         let store = Arc::new(RedisJobStore::new(link(server, &options), options));
         let cells: Arc<dyn Cells> = store.clone();
@@ -41,7 +53,7 @@ impl Process {
     }
 
     fn gate(&self) -> &Arc<Gate> {
-        self.gates.chat().unwrap()
+        &self.gates.chat()[0]
     }
 
     fn passes(&self) -> KindGate {
@@ -68,6 +80,8 @@ impl Process {
 }
 
 const LONG: Duration = Duration::from_mins(10);
+/// Long enough for what happens at once.
+const A_WHILE: Duration = Duration::from_millis(100);
 const SHORT: Duration = Duration::from_millis(50);
 
 #[tokio::test]
@@ -148,7 +162,7 @@ async fn one_job_is_fetched_for_the_probe_and_one_that_makes_no_call_gives_it_ba
     drop(again);
     let called_off = here.passes().passes(8).await;
     assert_eq!(called_off.len(), 1, "a call that is called off tells nothing");
-    here.gate().admit().await.unwrap().succeeded();
+    here.gate().admit().await.unwrap().succeeded(Usage::default());
     there.sees(BreakerState::Closed).await;
     drop(called_off);
     here.end().await;
@@ -165,8 +179,103 @@ async fn a_process_goes_on_with_what_it_knows_while_the_store_is_away() {
     }
     assert_ne!(process.view().state, BreakerState::Closed);
     process.sees(BreakerState::HalfOpen).await;
-    process.gate().admit().await.unwrap().succeeded();
+    process.gate().admit().await.unwrap().succeeded(Usage::default());
     process.sees(BreakerState::Closed).await;
     server.cont_signal();
     process.end().await;
+}
+
+fn cost(prompt: u64) -> Cost {
+    Cost { prompt, longest_answer: 1_000 }
+}
+
+fn ten_thousand_tokens(settings: &mut Settings) {
+    settings.model.tokens_per_minute = Some(10_000);
+}
+
+#[tokio::test]
+async fn processes_spend_one_budget_and_what_is_not_used_is_everybodys_again() {
+    let server = Server::start(&[]).await;
+    let here = Process::start_with(&server, SHORT, ten_thousand_tokens);
+    let there = Process::start_with(&server, SHORT, ten_thousand_tokens);
+    let reserved = here.gate().reserve(cost(5_000), Duration::ZERO).await.unwrap();
+    let refused = there.gate().reserve(cost(5_000), Duration::ZERO).await.err().unwrap();
+    assert_eq!(refused.code, Code::BudgetExhausted);
+    assert!(refused.retry_after.is_some_and(|wait| wait > Duration::from_secs(10)), "{refused:?}");
+    assert!(timeout(A_WHILE, there.passes().passes(8)).await.is_err(), "nothing is fetched that can't be paid");
+    let never = there.gate().reserve(cost(9_000), Duration::from_mins(10)).await.err().unwrap();
+    assert_eq!(never.code, Code::LargerThanBudget);
+    let place = here.gate().enter(Duration::ZERO).await.unwrap();
+    let ticket = here.gate().admit().await.unwrap().with(reserved, place, Spent::default());
+    let usage = Usage { prompt_tokens: 900, completion_tokens: 100, total_tokens: 1_000 };
+    ticket.succeeded(usage);
+    eventually(async || there.gate().reserve(cost(5_000), Duration::ZERO).await.ok()).await;
+    here.end().await;
+    there.end().await;
+}
+
+#[tokio::test]
+async fn jobs_are_fetched_only_as_far_as_they_can_be_paid_and_what_they_do_not_spend_comes_back() {
+    let server = Server::start(&[]).await;
+    let process = Process::start_with(&server, SHORT, ten_thousand_tokens);
+    // What nobody has seen yet is taken to be a full context and a full answer: more than half of the budget.
+    let passes = process.passes().passes(8).await;
+    assert_eq!(passes.len(), 1);
+    assert!(timeout(A_WHILE, process.passes().passes(8)).await.is_err());
+    drop(passes);
+    let again = process.passes().passes(8).await;
+    assert_eq!(again.len(), 1);
+    // The job's call takes what was put aside for it and gives back what it needs less.
+    let small = process.gate().reserve(cost(200), Duration::ZERO).await.unwrap();
+    drop(again);
+    let more = process.gate().reserve(cost(7_000), Duration::ZERO).await;
+    assert!(more.is_ok(), "{:?}", more.err());
+    drop(small);
+    process.end().await;
+}
+
+#[tokio::test]
+async fn limits_that_a_reply_names_hold_for_all_processes() {
+    let server = Server::start(&[]).await;
+    let (here, there) = (Process::start(&server, SHORT), Process::start(&server, SHORT));
+    assert_eq!(there.passes().passes(8).await.len(), 8);
+    here.gate().learn(RateHeaders {
+        limits: RateLimits { requests: Some(60), tokens: None },
+        remaining: RateLimits { requests: Some(2), tokens: None },
+    });
+    eventually(async || (there.passes().passes(8).await.len() == 2).then_some(())).await;
+    here.end().await;
+    there.end().await;
+}
+
+#[tokio::test]
+async fn fewer_calls_are_under_way_after_a_refusal_for_overload() {
+    let server = Server::start(&[]).await;
+    let process = Process::start_with(&server, SHORT, |settings| settings.worker.chat_slots = 8);
+    let reserved = process.gate().reserve(cost(5), Duration::ZERO).await.unwrap();
+    let place = process.gate().enter(Duration::ZERO).await.unwrap();
+    let ticket = process.gate().admit().await.unwrap().with(reserved, place, Spent::default());
+    assert_eq!(ticket.failed(Failure::new(Code::ProviderOverloaded, "busy")).code, Code::ProviderOverloaded);
+    process.sees(BreakerState::HalfOpen).await;
+    process.gate().admit().await.unwrap().succeeded(Usage::default());
+    assert_eq!(process.passes().passes(8).await.len(), 4);
+    let places: Vec<_> = join_all((0..4).map(|_| process.gate().enter(Duration::ZERO))).await;
+    assert!(places.iter().all(Result::is_ok));
+    assert_eq!(process.gate().enter(Duration::ZERO).await.err().unwrap().code, Code::BudgetExhausted);
+    process.end().await;
+}
+
+#[tokio::test]
+async fn a_process_that_was_not_told_of_the_provider_shows_what_others_found() {
+    let server = Server::start(&[]).await;
+    let worker = Process::start(&server, LONG);
+    let cells: Arc<dyn Cells> = worker.store.clone();
+    let api = Gates::watching(&Settings::default(), &cells);
+    assert_eq!(api.breakers(), []);
+    worker.fail(Code::ProviderUnauthorized).await;
+    let shown = eventually(async || api.breakers().pop()).await;
+    assert_eq!((shown.provider.as_str(), shown.state), ("openai", BreakerState::Open));
+    assert_eq!(shown.code, Some(Code::ProviderUnauthorized));
+    api.close().await;
+    worker.end().await;
 }

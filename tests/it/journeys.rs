@@ -98,6 +98,15 @@ async fn a_retry_uses_an_attempt_keeps_its_passages_and_starts_the_answer_anew()
     assert_eq!((count("started"), count("passages"), count("retrying")), (3, 1, 2), "{events:?}");
     let codes: Vec<_> = events.iter().filter(|(name, _)| name == "retrying").map(|(_, data)| &data["code"]).collect();
     assert_eq!(codes, ["stream_cut", "provider_error"]);
+    let spent = &view["usage_total"];
+    assert_eq!(spent["calls"], 3, "{spent}");
+    let wasted = spent["wasted_tokens"].as_u64().unwrap();
+    let all = spent["prompt_tokens"].as_u64().unwrap() + spent["completion_tokens"].as_u64().unwrap();
+    let useful = view["result"]["usage"]["total_tokens"].as_u64().unwrap();
+    assert!(
+        wasted > 0 && wasted + useful == all,
+        "{wasted} + {useful} of {all}: the answer that broke off was paid for"
+    );
     provider.finish();
     app.finish().await;
 }
@@ -171,6 +180,35 @@ async fn while_a_provider_is_away_jobs_wait_in_the_queue_and_all_are_answered_wh
     assert!(attempts_used <= u64::from(SLOTS) + 5, "{attempts_used} attempts were burnt");
     assert_eq!(app.get("/admin/queue").await["breakers"][0]["state"], "closed");
     assert_eq!(app.get("/health/ready").await["status"], "ready");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_question_goes_to_the_fallback_and_the_answer_says_who_served_it() {
+    let first = ScriptedProvider::start(vec![Reply::error(429, "insufficient_quota", "no money left")]).await;
+    let second = ScriptedProvider::start(vec![Reply::text("On Tuesdays [1].").usage(100, 5)]).await;
+    let second_url = second.base_url();
+    let app = TestApp::start_with(|settings| {
+        provider_at(&first)(settings);
+        settings.breaker.pause_ms = 600_000;
+        settings.breaker.longest_pause_ms = 600_000;
+        settings.fallback_1.name = Some("another-model".into());
+        settings.fallback_1.base_url = Some(second_url);
+    })
+    .await;
+    app.put("release", "Release notes", NOTES).await;
+    let view = app.ask("When do releases leave the yard?").await;
+    assert_eq!((&view["status"], &view["attempt"], &view["deferrals"]), (&json!("completed"), &json!(1), &json!(0)));
+    assert_eq!(view["result"]["provider"], "fallback_1", "{view}");
+    let spent = json!({ "calls": 2, "prompt_tokens": 100, "completion_tokens": 5, "wasted_tokens": 0 });
+    assert_eq!(view["usage_total"], spent, "a refusal costs nothing");
+    assert_eq!(second.calls()[0].headers.get("authorization"), None, "a key goes to nobody but its own provider");
+    let figures = app.get("/admin/queue").await;
+    let shown: Vec<_> =
+        figures["breakers"].as_array().unwrap().iter().map(|view| (&view["provider"], &view["state"])).collect();
+    assert_eq!(shown, [(&json!("openai"), &json!("open")), (&json!("fallback_1"), &json!("closed"))]);
+    first.finish();
+    second.finish();
     app.finish().await;
 }
 

@@ -21,7 +21,7 @@ use ragq::{
     },
     extract::Extractor,
     index::embedded::EmbeddedIndex,
-    model::{Embedder, extractive::ExtractiveModel},
+    model::{Bounds, Embedder, extractive::ExtractiveModel},
     queue::{
         Operations as _, SharedJobStore, Submissions as _,
         sqlite::{SqliteJobStore, SqliteOptions},
@@ -49,7 +49,7 @@ impl Embedder for Panicking {
         "panicking"
     }
 
-    async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, Failure> {
+    async fn embed(&self, texts: &[String], _: &Bounds) -> Result<Vec<Vec<f32>>, Failure> {
         tokio::task::yield_now().await;
         let spent = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
         assert!(spent, "as the test wants it");

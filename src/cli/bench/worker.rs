@@ -36,6 +36,7 @@ use crate::{
     domain::{
         ids::JobId,
         job::{Delivery, Kind},
+        spent::Spent,
     },
     queue::Finish,
     rag::Halt,
@@ -107,7 +108,7 @@ struct NoOp {
 }
 
 impl Handler for NoOp {
-    fn handle<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Finish, Halt>> {
+    fn handle<'a>(&'a self, delivery: &'a Delivery, _: &'a Spent) -> BoxFuture<'a, Result<Finish, Halt>> {
         let now = monotonic();
         self.handled.lock().unwrap_or_else(PoisonError::into_inner).push(delivery.lease.job);
         self.count.fetch_add(1, Ordering::Relaxed);

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     domain::clock::{Clock as _, SystemClock},
-    rag::tokens,
+    text::tokens,
 };
 
 /// The largest request that is read.

@@ -123,7 +123,7 @@ impl Speech {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rag::tokens;
+    use crate::text::tokens;
 
     #[test]
     fn an_answer_is_as_long_as_its_tokens_are_estimated_and_ends_with_a_citation() {

@@ -38,7 +38,12 @@ impl AnswerModel for ExtractiveModel {
 
     async fn answer(&self, request: AnswerRequest) -> Result<AnswerStream, Failure> {
         let deltas = answer(&request.question, &request.passages);
-        let done = AnswerPart::Done { model: NAME.to_owned(), usage: Usage::default(), truncated: false };
+        let done = AnswerPart::Done {
+            provider: NAME.to_owned(),
+            model: NAME.to_owned(),
+            usage: Usage::default(),
+            truncated: false,
+        };
         let parts = deltas.into_iter().map(AnswerPart::Delta).chain([done]);
         Ok(stream::iter(parts.map(Ok)).boxed())
     }

@@ -28,15 +28,19 @@ use super::{
     SetupError,
     dialect::{Dialect, Sent},
     endpoint::Endpoint,
-    reading::{self, Limits},
+    reading::{self, Limits, Served},
     stack::{self, Call, Clean, Stack, without_echo},
 };
 use crate::{
     config::settings,
     domain::failure::{Code, Failure},
-    gate::Gate,
+    gate::{Cost, Gate},
     model::{AnswerModel, AnswerRequest, AnswerStream, Message, Role},
+    text::tokens,
 };
+
+/// What a message takes beside its text, for who says it and where it ends.
+const MESSAGE_TOKENS: usize = 4;
 
 /// Answers by the chat completions of an OpenAI-compatible provider.
 pub struct OpenAiModel {
@@ -45,6 +49,7 @@ pub struct OpenAiModel {
     endpoint: Endpoint,
     dialect: Dialect,
     name: String,
+    served: Served,
     max_tokens: u32,
     temperature: Option<f32>,
     first_token: Duration,
@@ -54,17 +59,18 @@ pub struct OpenAiModel {
 
 impl OpenAiModel {
     /// A model as the settings say, behind its gate; nothing is sent yet.
-    pub fn new(settings: &settings::Model, gate: Arc<Gate>) -> Result<Self, SetupError> {
+    pub fn new(settings: &settings::Model, gate: &Arc<Gate>) -> Result<Self, SetupError> {
         let endpoint = Endpoint::new(settings)?;
         let http = stack::client(Duration::from_millis(settings.connect_timeout_ms))?;
         let first_token = Duration::from_millis(settings.first_token_timeout_ms);
         let call = Duration::from_millis(settings.call_timeout_ms);
         Ok(Self {
-            stack: stack::stack(gate, first_token.min(call), stack::transport(http.clone(), endpoint.secret())),
+            stack: stack::stack(gate.clone(), first_token.min(call), stack::transport(http.clone(), endpoint.secret())),
             http,
             dialect: Dialect::new(endpoint.is_official()),
             endpoint,
             name: settings.name.clone(),
+            served: Served { provider: gate.provider().to_owned(), model: settings.name.clone() },
             max_tokens: settings.max_tokens,
             temperature: settings.temperature,
             first_token,
@@ -140,15 +146,18 @@ impl AnswerModel for OpenAiModel {
             max_completion_tokens: self.dialect.max_completion_tokens(),
         };
         let limits = Limits { began: Instant::now(), first_token: self.first_token, idle: self.idle, call: self.call };
-        let AnswerRequest { question, passages, messages, deadline } = request;
+        let AnswerRequest { question, passages, messages, bounds } = request;
         // The prompt holds them both, and the answer may be long in coming.
         drop((question, passages));
+        let prompt: usize = messages.iter().map(|message| tokens::estimate(&message.content) + MESSAGE_TOKENS).sum();
+        let cost = Cost { prompt: prompt as u64, longest_answer: u64::from(self.max_tokens) };
         let factory = self.request(self.body(&messages, sent)?);
         let prompt: Arc<[Message]> = messages.into();
         let clean: Clean =
             Arc::new(move |failure| without_echo(failure, prompt.iter().map(|message| message.content.as_str())));
-        let reply = self.stack.clone().oneshot(Call { factory, deadline, clean: clean.clone() }).await;
-        let answer = reply.and_then(|reply| reading::answer(reply, limits, &self.name, self.endpoint.secret(), clean));
+        let reply = self.stack.clone().oneshot(Call { factory, cost, bounds, clean: clean.clone() }).await;
+        let answer =
+            reply.and_then(|reply| reading::answer(reply, limits, &self.served, self.endpoint.secret(), clean));
         answer.map_err(|failure| self.dialect.learn(failure, sent))
     }
 }

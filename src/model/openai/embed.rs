@@ -25,7 +25,13 @@ use super::{
         without_echo,
     },
 };
-use crate::{config::settings, domain::failure::Failure, gate::Gate, model::Embedder};
+use crate::{
+    config::settings,
+    domain::{answer::Usage, failure::Failure},
+    gate::{Cost, Gate},
+    model::{Bounds, Embedder},
+    text::tokens,
+};
 
 /// The largest reply that is read: far above what 2,048 texts of 3,072 dimensions take.
 const MAX_REPLY: usize = 256 * 1024 * 1024;
@@ -42,6 +48,13 @@ pub struct OpenAiEmbedder {
 #[derive(Deserialize)]
 struct Reply {
     data: Vec<Item>,
+    #[serde(default)]
+    usage: Option<Counted>,
+}
+
+#[derive(Deserialize)]
+struct Counted {
+    prompt_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -110,7 +123,7 @@ impl Embedder for OpenAiEmbedder {
         &self.model
     }
 
-    async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, Failure> {
+    async fn embed(&self, texts: &[String], bounds: &Bounds) -> Result<Vec<Vec<f32>>, Failure> {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
@@ -125,8 +138,10 @@ impl Embedder for OpenAiEmbedder {
         let clean: Clean = Arc::new(move |failure| without_echo(failure, sent.iter().map(String::as_str)));
         let ticket = Arc::new(Mutex::new(None));
         let (to_clean, brought) = (clean.clone(), ticket.clone());
+        let tokens: usize = texts.iter().map(|text| tokens::estimate(text)).sum();
+        let (cost, bounds) = (Cost { prompt: tokens as u64, longest_answer: 0 }, bounds.clone());
         let service = ServiceBuilder::new()
-            .map_request(move |factory| Call { factory, deadline: None, clean: to_clean.clone() })
+            .map_request(move |factory| Call { factory, cost, bounds: bounds.clone(), clean: to_clean.clone() })
             .map_response(move |mut response: Response| {
                 *brought.lock().unwrap_or_else(PoisonError::into_inner) = ticket_of(&mut response);
                 response
@@ -134,15 +149,21 @@ impl Embedder for OpenAiEmbedder {
             .service(self.stack.clone());
         let client = Client::build(self.http.clone(), self.endpoint.clone()).with_http_service(service);
         let reply = client.embeddings().create_byot::<_, Reply>(request).await.map_err(of_client);
-        let vectors = reply.and_then(|reply| in_order(reply.data, texts.len()));
+        let vectors = reply.and_then(|reply| {
+            let counted = reply.usage.and_then(|usage| usage.prompt_tokens).unwrap_or(0);
+            let usage = Usage { prompt_tokens: counted, completion_tokens: 0, total_tokens: counted };
+            Ok((in_order(reply.data, texts.len())?, usage))
+        });
         let ticket = ticket.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (vectors, ticket) {
-            (Ok(vectors), Some(ticket)) => {
-                ticket.succeeded();
+            (Ok((vectors, usage)), ticket) => {
+                if let Some(ticket) = ticket {
+                    ticket.succeeded(usage);
+                }
                 Ok(vectors)
             }
             (Err(failure), Some(ticket)) => Err(ticket.failed(clean(failure))),
-            (vectors, None) => vectors,
+            (Err(failure), None) => Err(failure),
         }
     }
 }

@@ -11,7 +11,7 @@
 //! | `stack` | the order of what happens around a call; nothing in it retries |
 //! | `classify` | what a status, a body, a transport error means |
 //! | `error_body` | the shapes in which providers describe an error |
-//! | `retry_after` | the forms in which they ask us to wait |
+//! | `retry_after`, `rate_headers` | the forms in which they ask us to wait, and say what they allow |
 //! | `wording` | messages without secrets, prompts or pages of text |
 //! | `frames` | server-sent events out of bytes |
 //! | `reading` | an answer out of those events |
@@ -25,6 +25,7 @@ mod embed;
 mod endpoint;
 mod error_body;
 mod frames;
+mod rate_headers;
 mod reading;
 mod retry_after;
 mod stack;

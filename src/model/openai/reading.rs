@@ -29,6 +29,7 @@ use crate::{
     },
     gate::Ticket,
     model::{AnswerPart, AnswerStream},
+    text::tokens,
 };
 
 /// An answer longer than this is a provider gone mad.
@@ -51,12 +52,21 @@ pub(super) struct Limits {
     pub(super) call: Duration,
 }
 
-/// The answer that a successful reply brings. `model` is the name to report if the provider gives none. How it ends is
+/// Who answers, as configured: the model's name is reported if the provider gives none itself.
+#[derive(Clone, Debug)]
+pub(super) struct Served {
+    /// The provider.
+    pub(super) provider: String,
+    /// The model.
+    pub(super) model: String,
+}
+
+/// The answer that a successful reply brings. How it ends is
 /// reported through the ticket that the reply brought along.
 pub(super) fn answer(
     mut response: Response,
     limits: Limits,
-    model: &str,
+    served: &Served,
     key: &str,
     clean: Clean,
 ) -> Result<AnswerStream, Failure> {
@@ -82,7 +92,8 @@ pub(super) fn answer(
         events: 0,
         refusal: false,
         finish: None,
-        model: model.to_owned(),
+        provider: served.provider.clone(),
+        model: served.model.clone(),
         usage: Usage::default(),
     };
     Ok(stream::try_unfold(reading, |mut reading| async move {
@@ -111,15 +122,16 @@ struct Account {
 }
 
 impl Account {
-    fn spoke(&mut self) {
+    fn heard(&mut self, text: &str) {
         if let Some(ticket) = &mut self.ticket {
             ticket.spoke();
+            ticket.heard(tokens::estimate(text) as u64);
         }
     }
 
-    fn succeeded(&mut self) {
+    fn succeeded(&mut self, usage: Usage) {
         if let Some(ticket) = self.ticket.take() {
-            ticket.succeeded();
+            ticket.succeeded(usage);
         }
     }
 
@@ -161,6 +173,7 @@ struct Reading {
     events: usize,
     refusal: bool,
     finish: Option<Finish>,
+    provider: String,
     model: String,
     usage: Usage,
 }
@@ -338,11 +351,12 @@ impl Reading {
         let Some(delta) = choice.delta.or(choice.message) else { return Ok(None) };
         let text = delta.content.as_ref().map(text_of).unwrap_or_default();
         let refusal = delta.refusal.is_some_and(|refusal| !refusal.is_empty());
-        let reasoning = delta.reasoning_content.as_ref().is_some_and(|value| !text_of(value).is_empty());
+        let reasoning = delta.reasoning_content.as_ref().map(text_of).unwrap_or_default();
         self.refusal |= refusal;
-        if !self.spoke && (refusal || reasoning || !text.is_empty()) {
+        if refusal || !reasoning.is_empty() || !text.is_empty() {
             self.spoke = true;
-            self.account.spoke();
+            self.account.heard(&reasoning);
+            self.account.heard(&text);
         }
         if text.is_empty() {
             return Ok(None);
@@ -388,8 +402,9 @@ impl Reading {
             Finish::Whole | Finish::Truncated => {}
         }
         if self.said_a_word() {
-            self.account.succeeded();
+            self.account.succeeded(self.usage);
             return Ok(AnswerPart::Done {
+                provider: std::mem::take(&mut self.provider),
                 model: std::mem::take(&mut self.model),
                 usage: self.usage,
                 truncated: finish == Finish::Truncated,

@@ -26,20 +26,26 @@ pub(super) fn reset(headers: &HeaderMap) -> Option<Duration> {
     let of = |kind: &str| {
         let reset = text(headers, &format!("x-ratelimit-reset-{kind}"))?;
         let used_up = text(headers, &format!("x-ratelimit-remaining-{kind}")).is_some_and(|left| left == "0");
-        Some((used_up, friendly(reset).or_else(|| seconds(reset))?))
+        Some((used_up, span(reset)?))
     };
     let limits: Vec<(bool, Duration)> = ["requests", "tokens"].into_iter().filter_map(of).collect();
     let used_up = limits.iter().filter(|(used_up, _)| *used_up).map(|(_, wait)| *wait).max();
     used_up.or_else(|| limits.iter().map(|(_, wait)| *wait).max()).map(|wait| wait.min(MAX_WAIT))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// The header's value.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
 fn seconds(value: &str) -> Option<Duration> {
     let number: f64 = value.parse().ok()?;
     (number >= 0.0).then(|| Duration::try_from_secs_f64(number).unwrap_or(Duration::MAX))
+}
+
+/// A time in seconds, or written as `1s`, `6m0s`.
+pub(super) fn span(value: &str) -> Option<Duration> {
+    friendly(value).or_else(|| seconds(value))
 }
 
 /// `1s`, `6m0s`, `120ms`, `1h2m3.5s`.

@@ -3,14 +3,17 @@
 //! From the outside in:
 //!
 //! 1. the job's deadline, which ends everything below it;
-//! 2. the circuit breaker: the [`Gate`] gives the call a [`Ticket`] or refuses it. It stands outside the timeouts, so
-//!    that what is refused is not held against the provider;
-//! 3. the account: what goes wrong below is reported through the ticket; a reply takes it along, for whoever reads the
+//! 2. rate admission: what the call may cost is reserved of the deployment's budget;
+//! 3. concurrency: it takes its place among the calls under way;
+//! 4. the circuit breaker: the [`Gate`] gives the call a [`Ticket`] or refuses it. It is asked last, because its answer
+//!    may change while a call waits for the two before; all three stand outside the timeouts, so that waiting for a
+//!    turn is not held against the provider;
+//! 5. the account: what goes wrong below is reported through the ticket; a reply takes it along, for whoever reads the
 //!    reply to report how it ended. A call that is dropped drops its ticket;
-//! 4. the timeout until the reply has begun: until its headers, or until the whole body if it is an error;
-//! 5. the judge: a reply that is no success becomes a [`Failure`], so that everything outside it, and
+//! 6. the timeout until the reply has begun: until its headers, or until the whole body if it is an error;
+//! 7. the judge: a reply that is no success becomes a [`Failure`], so that everything outside it, and
 //!    async-openai itself, which logs the bodies of errors, sees a code and never a body;
-//! 6. the transport: one request, with a timeout for connecting, no redirects, and no retry anywhere. The
+//! 8. the transport: one request, with a timeout for connecting, no redirects, and no retry anywhere. The
 //!    job retries, nobody else.
 //!
 //! What can go wrong after the reply has begun is `reading`'s.
@@ -26,7 +29,7 @@ use async_openai::{
 };
 use http::HeaderMap;
 use reqwest::Response;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tower::{
     BoxError, Service, ServiceBuilder, ServiceExt as _, layer::layer_fn, service_fn, timeout::TimeoutLayer,
     timeout::error::Elapsed, util::BoxCloneSyncService,
@@ -35,12 +38,13 @@ use tower::{
 use super::{
     SetupError, classify,
     error_body::ErrorBody,
-    retry_after,
+    rate_headers, retry_after,
     wording::{self, presentable},
 };
 use crate::{
     domain::failure::{Code, Failure},
-    gate::{Gate, Ticket},
+    gate::{Cost, Gate, Place, Reservation, Ticket},
+    model::Bounds,
 };
 
 /// How calls to the provider go out.
@@ -56,10 +60,24 @@ pub(super) type Clean = Arc<dyn Fn(Failure) -> Failure + Send + Sync>;
 pub(super) struct Call {
     /// The request.
     pub(super) factory: HttpRequestFactory,
-    /// When the job is given up.
-    pub(super) deadline: Option<Instant>,
+    /// What it may cost.
+    pub(super) cost: Cost,
+    /// What the job allows it.
+    pub(super) bounds: Bounds,
     /// What is done to its failures.
     pub(super) clean: Clean,
+}
+
+/// A call with its share of the budget.
+struct Paid {
+    call: Call,
+    reservation: Reservation,
+}
+
+/// The same with its place among those under way.
+struct Placed {
+    paid: Paid,
+    place: Place,
 }
 
 struct Admitted {
@@ -83,8 +101,10 @@ pub(super) fn stack(gate: Arc<Gate>, begin: Duration, transport: Transport) -> S
     let service = ServiceBuilder::new()
         .layer(layer_fn(within_deadline))
         .map_err(|error: BoxError| unboxed(error))
-        .filter_async(move |call| past_breaker(gate.clone(), call))
-        .service(accounted(BoxCloneSyncService::new(timed)));
+        .filter_async(gated(&gate, pay))
+        .filter_async(gated(&gate, take_place))
+        .filter_async(gated(&gate, pass_breaker))
+        .service(accounted(gate, BoxCloneSyncService::new(timed)));
     BoxCloneSyncService::new(service)
 }
 
@@ -103,7 +123,7 @@ where
     S: Service<Call, Response = Response, Error = Failure, Future: Send> + Clone + Send + Sync + 'static,
 {
     service_fn(move |call: Call| {
-        let (inner, deadline) = (inner.clone(), call.deadline);
+        let (inner, deadline) = (inner.clone(), call.bounds.deadline);
         async move {
             let answer = inner.oneshot(call);
             match deadline {
@@ -116,18 +136,39 @@ where
     })
 }
 
-async fn past_breaker(gate: Arc<Gate>, call: Call) -> Result<Admitted, Failure> {
-    Ok(Admitted { ticket: gate.admit().await?, call })
+/// `step` at `gate`, as a filter of calls.
+fn gated<Q, A, F>(gate: &Arc<Gate>, step: fn(Arc<Gate>, Q) -> F) -> impl Fn(Q) -> F + Clone + Send + Sync + use<Q, A, F>
+where
+    F: Future<Output = Result<A, Failure>>,
+{
+    let gate = gate.clone();
+    move |call| step(gate.clone(), call)
+}
+
+async fn pay(gate: Arc<Gate>, call: Call) -> Result<Paid, Failure> {
+    Ok(Paid { reservation: gate.reserve(call.cost, call.bounds.patience).await?, call })
+}
+
+async fn take_place(gate: Arc<Gate>, paid: Paid) -> Result<Placed, Failure> {
+    Ok(Placed { place: gate.enter(paid.call.bounds.patience).await?, paid })
+}
+
+async fn pass_breaker(gate: Arc<Gate>, Placed { paid, place }: Placed) -> Result<Admitted, Failure> {
+    let Paid { call, reservation } = paid;
+    let ticket = gate.admit().await?.with(reservation, place, call.bounds.spent.clone());
+    Ok(Admitted { call, ticket })
 }
 
 fn accounted(
+    gate: Arc<Gate>,
     inner: Transport,
 ) -> impl Service<Admitted, Response = Response, Error = Failure, Future: Send> + Clone + Sync {
     service_fn(move |Admitted { call, ticket }: Admitted| {
-        let inner = inner.clone();
+        let (gate, inner) = (gate.clone(), inner.clone());
         async move {
             match inner.oneshot(call.factory).await {
                 Ok(mut response) => {
+                    gate.learn(rate_headers::read(response.headers()));
                     response.extensions_mut().insert(Carried(Arc::new(Mutex::new(Some(ticket)))));
                     Ok(response)
                 }

@@ -28,6 +28,7 @@ use crate::{
         document::DocumentCommit,
         ids::{JobId, Lease, Tenant, WorkerId},
         job::{Delivery, Kind, Status},
+        spent::UsageTotal,
     },
     queue::{Deliveries, Fenced, Finish, Release, Result, Watch, WorkerInfo, history::Span},
     resilience::backoff::Backoff,
@@ -194,6 +195,17 @@ impl Deliveries for RedisJobStore {
     async fn release(&self, lease: &Lease, release: Release) -> Result<Fenced> {
         let applied = self.releases.ask(ReleaseRequest { lease: lease.clone(), release }).await?;
         Ok(if applied { Fenced::Applied(()) } else { Fenced::Stale })
+    }
+
+    async fn spend(&self, lease: &Lease, spent: UsageTotal) -> Result<()> {
+        let _: bool = self
+            .shared
+            .call(&scripts::SPEND, Confirm::No, |command| {
+                push_lease(command, lease);
+                command.arg(spent.calls).arg(spent.prompt_tokens).arg(spent.completion_tokens).arg(spent.wasted_tokens);
+            })
+            .await?;
+        Ok(())
     }
 
     async fn leave(&self, worker: &WorkerId) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::domain::{
     document::{Change, DocumentChange, DocumentVersion, Format},
     ids::{Collection, DocumentId, JobId, Tenant},
     job::{DeadLetter, JobError, JobView, Kind, NewJob, Priority, Status},
+    spent::UsageTotal,
 };
 
 /// What a submitted job's header says beside what the script adds; also what is read of it. What goes without saying
@@ -186,6 +187,12 @@ pub(super) fn job_view(id: JobId, header: &Header, meta: &Meta, result: Option<&
         progress: None,
         result: result.and_then(|json| serde_json::from_slice(json).ok()),
         error: meta.error(),
+        usage_total: UsageTotal {
+            calls: meta.number("calls").unwrap_or(0),
+            prompt_tokens: meta.number("prompt_tokens").unwrap_or(0),
+            completion_tokens: meta.number("completion_tokens").unwrap_or(0),
+            wasted_tokens: meta.number("wasted_tokens").unwrap_or(0),
+        },
     }
 }
 

@@ -52,6 +52,7 @@ scripts! {
         RELEASE = "release.lua";
         REPLAY = "replay.lua";
         REPLAY_LETTERS = "replay_letters.lua";
+        SPEND = "spend.lua";
         STATS = "stats.lua";
         STATUSES = "statuses.lua";
         SWAP_CELL = "swap_cell.lua";

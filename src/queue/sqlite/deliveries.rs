@@ -20,6 +20,7 @@ use crate::{
         event::EventKind,
         ids::{JobId, Lease, Tenant, WorkerId},
         job::{AttemptOutcome, DeadReason, Delivery, JobError, Kind, Priority, Status},
+        spent::UsageTotal,
     },
     queue::{Deliveries, Fenced, Finish, Release, Result, Watch, WorkerInfo, history::Span},
 };
@@ -159,6 +160,18 @@ impl Deliveries for SqliteJobStore {
                     Release::HandBack => step.hand_back(&row)?,
                 }
                 Ok(Fenced::Applied(()))
+            })
+            .await
+    }
+
+    async fn spend(&self, lease: &Lease, spent: UsageTotal) -> Result<()> {
+        let id = lease.job.to_string();
+        let (prompt, completion) = (spent.prompt_tokens as i64, spent.completion_tokens as i64);
+        let (calls, wasted) = (spent.calls as i64, spent.wasted_tokens as i64);
+        self.writer
+            .call(Durability::Written, move |step| {
+                step.execute(sql::SPEND, params![id, calls, prompt, completion, wasted])?;
+                Ok(())
             })
             .await
     }

@@ -12,6 +12,7 @@ use crate::domain::{
     document::{DocumentRecord, DocumentState},
     ids::{JobId, Tenant},
     job::{DeadLetter, JobView, Kind, Priority, Status},
+    spent::UsageTotal,
 };
 
 /// A word of a closed set, or an id.
@@ -144,6 +145,12 @@ pub(super) fn job_view(id: JobId, row: &SqlRow<'_>) -> rusqlite::Result<(JobView
         progress: None,
         result: json_or_none(row, 10)?,
         error: json_or_none(row, 11)?,
+        usage_total: UsageTotal {
+            calls: row.get::<_, i64>(15)? as u64,
+            prompt_tokens: row.get::<_, i64>(16)? as u64,
+            completion_tokens: row.get::<_, i64>(17)? as u64,
+            wasted_tokens: row.get::<_, i64>(18)? as u64,
+        },
     };
     Ok((view, row.get(14)?, Place { priority: word(row, 12)?, place: row.get(13)? }))
 }

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_cells.sql"),
     include_str!("migrations/0005_counting.sql"),
     include_str!("migrations/0006_audit_history.sql"),
+    include_str!("migrations/0007_usage.sql"),
 ];
 
 /// Statements kept prepared per connection: more than there are.

@@ -85,6 +85,7 @@ statements! {
     REPLAY_WAITS = "replay_waits";
     RESUME = "resume";
     SCHEDULE = "schedule";
+    SPEND = "spend";
     STATS_DEAD = "stats_dead";
     STATS_DUE = "stats_due";
     STATS_HEADS = "stats_heads";

@@ -14,7 +14,7 @@ use ragq::{
 };
 use serde_json::json;
 
-use super::support::{KEY, gates, settings as model_settings};
+use super::support::{KEY, bounds, gates, settings as model_settings};
 use crate::support::provider::{Reply, ScriptedProvider, vector_of};
 
 fn embedding(model: Option<&str>) -> settings::Embedding {
@@ -41,7 +41,7 @@ async fn failure_within(timeout_ms: u64, reply: Reply) -> Failure {
     let provider = ScriptedProvider::start(vec![reply.for_embeddings()]).await;
     let embedding = settings::Embedding { timeout_ms, ..embedding(Some("embed-1")) };
     let embedder = OpenAiEmbedder::new(&model_settings(&provider.base_url()), &embedding, gate()).unwrap();
-    let failure = embedder.embed(&texts()).await.unwrap_err();
+    let failure = embedder.embed(&texts(), &bounds()).await.unwrap_err();
     assert_eq!(provider.calls().len(), 1);
     assert!(!format!("{failure:?}").contains(KEY));
     provider.finish();
@@ -52,7 +52,7 @@ async fn failure_within(timeout_ms: u64, reply: Reply) -> Failure {
 async fn texts_become_vectors_in_their_order() {
     let provider = ScriptedProvider::start(vec![Reply::embeddings(16)]).await;
     let embedder = embedder_of(&provider);
-    let vectors = embedder.embed(&texts()).await.unwrap();
+    let vectors = embedder.embed(&texts(), &bounds()).await.unwrap();
     assert_eq!(vectors, texts().iter().map(|text| vector_of(text, 16)).collect::<Vec<_>>());
     assert_eq!(embedder.model(), "embed-1");
     let call = &provider.calls()[0];
@@ -64,7 +64,7 @@ async fn texts_become_vectors_in_their_order() {
 #[tokio::test]
 async fn no_texts_are_no_call() {
     let provider = ScriptedProvider::start(vec![]).await;
-    assert!(embedder_of(&provider).embed(&[]).await.unwrap().is_empty());
+    assert!(embedder_of(&provider).embed(&[], &bounds()).await.unwrap().is_empty());
     provider.finish();
 }
 
@@ -72,7 +72,7 @@ async fn no_texts_are_no_call() {
 async fn vectors_without_index_and_usage_are_taken() {
     let bare = json!({"data": [{"embedding": [1, 0.5]}, {"embedding": [2, 0.5]}, {"embedding": [3, 0.5]}]});
     let provider = ScriptedProvider::start(vec![Reply::status(200).json(&bare).for_embeddings()]).await;
-    let vectors = embedder_of(&provider).embed(&texts()).await.unwrap();
+    let vectors = embedder_of(&provider).embed(&texts(), &bounds()).await.unwrap();
     assert_eq!(vectors, [[1.0, 0.5], [2.0, 0.5], [3.0, 0.5]]);
 }
 

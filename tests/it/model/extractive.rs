@@ -5,7 +5,7 @@ use futures::{FutureExt, TryStreamExt};
 use proptest::prelude::*;
 use ragq::{
     domain::answer::{Passage, Usage},
-    model::{AnswerModel, AnswerPart, AnswerRequest, extractive::ExtractiveModel},
+    model::{AnswerModel, AnswerPart, AnswerRequest, Bounds, extractive::ExtractiveModel},
 };
 
 use super::support::passage;
@@ -29,7 +29,8 @@ fn handbook() -> Vec<Passage> {
 }
 
 fn parts_of(question: &str, passages: Vec<Passage>) -> Vec<AnswerPart> {
-    let request = AnswerRequest { question: question.into(), passages, messages: Vec::new(), deadline: None };
+    let request =
+        AnswerRequest { question: question.into(), passages, messages: Vec::new(), bounds: Bounds::default() };
     let parts = async { ExtractiveModel.answer(request).await.unwrap().try_collect().await.unwrap() };
     parts.now_or_never().expect("nothing to wait for")
 }
@@ -186,7 +187,12 @@ fn a_note_of_the_document_is_no_citation() {
 fn it_streams_in_deltas_and_ends_as_the_extractive_model_at_no_cost() {
     let parts = parts_of("Where is the spare oil kept?", handbook());
     assert!(parts.len() > 2);
-    let done = AnswerPart::Done { model: "extractive".into(), usage: Usage::default(), truncated: false };
+    let done = AnswerPart::Done {
+        provider: "extractive".into(),
+        model: "extractive".into(),
+        usage: Usage::default(),
+        truncated: false,
+    };
     assert_eq!(parts.last(), Some(&done));
     assert!(parts.iter().take(parts.len() - 1).all(|part| matches!(part, AnswerPart::Delta(_))));
     assert_eq!(ExtractiveModel.name(), "extractive");

@@ -3,5 +3,7 @@
 mod embedding;
 mod extractive;
 mod failures;
+mod fallback;
+mod stack;
 mod streams;
 mod support;

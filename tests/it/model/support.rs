@@ -13,7 +13,7 @@ use ragq::{
         ids::{Collection, DocumentId},
     },
     gate::Gates,
-    model::{AnswerModel, AnswerPart, AnswerRequest, Message, Role, openai::OpenAiModel},
+    model::{AnswerModel, AnswerPart, AnswerRequest, Bounds, Message, Role, openai::OpenAiModel},
     queue::{
         Cells,
         sqlite::{SqliteJobStore, SqliteOptions},
@@ -57,20 +57,31 @@ pub fn model_of(provider: &ScriptedProvider) -> OpenAiModel {
 
 /// A model behind a gate of its own.
 pub fn model_with(settings: &settings::Model) -> OpenAiModel {
-    OpenAiModel::new(settings, gates().chat().unwrap().clone()).unwrap()
+    OpenAiModel::new(settings, &gates().chat()[0]).unwrap()
 }
 
 /// How long a provider that refuses is left alone.
 pub const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
+/// A job that does not hurry.
+pub fn bounds() -> Bounds {
+    Bounds { patience: Duration::from_secs(20), ..Bounds::default() }
+}
+
 /// Gates that no other process shares, and no other test.
 pub fn gates() -> Gates {
+    gates_with(|_| ())
+}
+
+/// The same with some settings changed.
+pub fn gates_with(change: impl FnOnce(&mut Settings)) -> Gates {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.db");
     let store = SqliteJobStore::open(&path, SqliteOptions::default(), Arc::new(SystemClock)).unwrap();
     let mut settings = Settings { model: settings("http://127.0.0.1:1"), ..Settings::default() };
     settings.embedding.model = Some("embed-1".into());
     settings.breaker.pause_ms = SHORTEST_PAUSE.as_millis() as u64;
+    change(&mut settings);
     let cells: Arc<dyn Cells> = Arc::new(store);
     Gates::open(&settings, &cells)
 }
@@ -101,7 +112,7 @@ pub fn request() -> AnswerRequest {
             Message { role: Role::Assistant, content: "Good evening.".into() },
             Message { role: Role::User, content: PROMPT.into() },
         ],
-        deadline: None,
+        bounds: bounds(),
     }
 }
 
@@ -112,7 +123,7 @@ pub async fn ask_with(model: &dyn AnswerModel, request: AnswerRequest) -> Result
     for (n, part) in parts.iter().enumerate() {
         match part {
             AnswerPart::Delta(delta) => text.push_str(delta),
-            AnswerPart::Done { model, usage, truncated } => {
+            AnswerPart::Done { model, usage, truncated, .. } => {
                 assert_eq!(n + 1, parts.len(), "something follows the end");
                 return Ok(Answered { text, deltas: n, model: model.clone(), usage: *usage, truncated: *truncated });
             }

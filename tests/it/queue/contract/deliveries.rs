@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use ragq::domain::{
     answer::{Context, Passage, Retrieval, RetrievalMode, Turn},
+    ids::{JobId, Lease},
     job::{NewJob, Priority, Status},
+    spent::UsageTotal,
 };
 
 use super::*;
@@ -322,4 +324,20 @@ pub async fn a_conversation_remembers_its_last_turns<F: Fixture>() {
     fixture.pass(limits.completed_retention).await;
     store.upkeep().await.unwrap();
     assert!(store.turns(&tenant, "c", 2).await.unwrap().is_empty(), "gone with their jobs");
+}
+
+pub async fn what_calls_cost_is_added_up_whoever_has_the_job<F: Fixture>() {
+    let fixture = F::open(Limits::default()).await;
+    let store = fixture.store();
+    let id = submit(&*store, chat("q")).await;
+    assert_eq!(view(&*store, id).await.usage_total, UsageTotal::default());
+    let worker = beat(&*store, "w").await;
+    let lease = take(&*store, &worker).await.lease;
+    let spent = UsageTotal { calls: 2, prompt_tokens: 300, completion_tokens: 20, wasted_tokens: 110 };
+    store.spend(&lease, spent).await.unwrap();
+    store.cancel(&"default".into(), id).await.unwrap();
+    store.spend(&lease, UsageTotal { calls: 1, ..UsageTotal::default() }).await.unwrap();
+    assert_eq!(view(&*store, id).await.usage_total, UsageTotal { calls: 3, ..spent });
+    let gone = Lease { job: JobId::new(START.0), ..lease };
+    store.spend(&gone, spent).await.unwrap();
 }

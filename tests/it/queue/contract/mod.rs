@@ -98,6 +98,7 @@ macro_rules! every_case {
             deliveries: a_wait_beyond_the_deadline_ends_at_the_deadline;
             deliveries: what_was_retrieved_is_there_for_the_next_attempt;
             deliveries: a_conversation_remembers_its_last_turns;
+            deliveries: what_calls_cost_is_added_up_whoever_has_the_job;
             leases: finishing_with_a_stale_lease_is_refused;
             leases: a_lost_lease_is_no_attempt;
             leases: a_job_whose_worker_is_lost_too_often_is_poison;

@@ -1,0 +1,98 @@
+//! How many calls this process has under way at one gate.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    domain::failure::{Code, Failure},
+    resilience::concurrency::{Concurrency, Ended, Entered},
+};
+
+/// One gate's calls and jobs of this process.
+pub(super) struct Crowd {
+    concurrency: Mutex<Concurrency>,
+    /// Jobs fetched to call here that are not settled.
+    jobs: AtomicU32,
+    changed: watch::Sender<()>,
+}
+
+impl Crowd {
+    /// At most so many calls at a time.
+    pub(super) fn new(most: u32) -> Self {
+        let concurrency = Mutex::new(Concurrency::new(most));
+        Self { concurrency, jobs: AtomicU32::new(0), changed: watch::Sender::new(()) }
+    }
+
+    fn concurrency(&self) -> MutexGuard<'_, Concurrency> {
+        // Nothing panics while the lock is held.
+        self.concurrency.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// How many more jobs may be fetched to call here.
+    pub(super) fn room(&self) -> usize {
+        let jobs = self.jobs.load(Ordering::Relaxed);
+        self.concurrency().limit().saturating_sub(jobs) as usize
+    }
+
+    /// Counts a job that was fetched to call here.
+    pub(super) fn job(self: &Arc<Self>) -> Fetched {
+        self.jobs.fetch_add(1, Ordering::Relaxed);
+        Fetched(self.clone())
+    }
+
+    /// Resolves with the right to make a call as soon as it is not one too many.
+    pub(super) async fn enter(self: &Arc<Self>, patience: Duration) -> Result<Place, Failure> {
+        let entering = async {
+            loop {
+                let mut changes = self.changes();
+                if let Some(entered) = self.concurrency().enter() {
+                    return entered;
+                }
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        match timeout(patience, entering).await {
+            Ok(entered) => Ok(Place { crowd: self.clone(), entered, ended: Ended::Otherwise }),
+            Err(_) => {
+                Err(Failure::new(Code::BudgetExhausted, "the provider is slow, and enough calls are under way to it"))
+            }
+        }
+    }
+}
+
+/// A job that was fetched to call here.
+pub(super) struct Fetched(Arc<Crowd>);
+
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        self.0.jobs.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.send_replace(());
+    }
+}
+
+/// The place of one call under way.
+pub struct Place {
+    crowd: Arc<Crowd>,
+    entered: Entered,
+    pub(super) ended: Ended,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.crowd.concurrency().leave(self.entered, self.ended);
+        self.crowd.changed.send_replace(());
+    }
+}

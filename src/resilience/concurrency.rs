@@ -1,0 +1,163 @@
+//! How many calls a process has under way to one provider: it grows while all goes well and is halved when not.
+//!
+//! Additive increase, multiplicative decrease, as in TCP (RFC 5681): one more after as many good calls as there may be,
+//! and only while that many are really under way; half as many after a refusal for overload, a tenth fewer when first
+//! tokens come far later than they once did. Calls that were under way before the last decrease say nothing more.
+
+use std::time::Duration;
+
+/// First tokens this many times later than at best, and [`LATER`] more, mean that the provider is too busy.
+const SLOWER: u32 = 4;
+/// See [`SLOWER`].
+const LATER: Duration = Duration::from_secs(1);
+/// The weight of a new latency in their running mean.
+const WEIGHT: f64 = 0.1;
+
+/// How a call went, as far as this is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Well; its first token came after this time.
+    Well(Duration),
+    /// The provider has no capacity for it.
+    Overloaded,
+    /// Neither.
+    Otherwise,
+}
+
+/// The right to have one call under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entered {
+    /// Decreases before it began.
+    decreases: u64,
+    /// Whether it was the last that fitted.
+    was_full: bool,
+}
+
+/// The limit of one process for one provider and operation.
+#[derive(Clone, Debug)]
+pub struct Concurrency {
+    most: f64,
+    limit: f64,
+    under_way: u32,
+    decreases: u64,
+    /// The best latency seen, and the mean of the recent ones.
+    least: Option<Duration>,
+    recent: Option<f64>,
+}
+
+impl Concurrency {
+    /// At most `most` calls; it begins there.
+    pub fn new(most: u32) -> Self {
+        let most = f64::from(most.max(1));
+        Self { most, limit: most, under_way: 0, decreases: 0, least: None, recent: None }
+    }
+
+    /// How many calls may be under way at present.
+    pub const fn limit(&self) -> u32 {
+        self.limit as u32
+    }
+
+    /// How many are.
+    pub const fn under_way(&self) -> u32 {
+        self.under_way
+    }
+
+    /// Begins a call, unless there are as many as may be.
+    pub fn enter(&mut self) -> Option<Entered> {
+        if self.under_way >= self.limit() {
+            return None;
+        }
+        self.under_way += 1;
+        Some(Entered { decreases: self.decreases, was_full: self.under_way >= self.limit() })
+    }
+
+    /// A call is over.
+    pub fn leave(&mut self, entered: Entered, ended: Ended) {
+        self.under_way = self.under_way.saturating_sub(1);
+        if entered.decreases < self.decreases {
+            return;
+        }
+        match ended {
+            Ended::Otherwise => {}
+            Ended::Overloaded => self.decrease(0.5),
+            Ended::Well(latency) => {
+                let least = self.least.map_or(latency, |least| least.min(latency));
+                let recent = self.recent.unwrap_or(latency.as_secs_f64());
+                let recent = recent + (latency.as_secs_f64() - recent) * WEIGHT;
+                // What was best long ago may never come back: it is forgotten slowly.
+                self.least = Some(least.mul_f64(1.001));
+                self.recent = Some(recent);
+                if recent > (least * SLOWER + LATER).as_secs_f64() {
+                    self.decrease(0.9);
+                } else if entered.was_full {
+                    self.limit = (self.limit + 1.0 / self.limit).min(self.most);
+                }
+            }
+        }
+    }
+
+    fn decrease(&mut self, factor: f64) {
+        self.limit = (self.limit * factor).max(1.0);
+        self.decreases += 1;
+        self.recent = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICK: Ended = Ended::Well(Duration::from_millis(200));
+
+    /// Fills it up and lets all end alike.
+    fn round(concurrency: &mut Concurrency, ended: Ended) {
+        let all: Vec<_> = std::iter::from_fn(|| concurrency.enter()).collect();
+        for entered in all {
+            concurrency.leave(entered, ended);
+        }
+        assert_eq!(concurrency.under_way(), 0);
+    }
+
+    #[test]
+    fn it_is_halved_once_for_all_that_were_refused_together_and_never_below_one() {
+        let mut concurrency = Concurrency::new(64);
+        for limit in [32, 16, 8, 4, 2, 1, 1] {
+            round(&mut concurrency, Ended::Overloaded);
+            assert_eq!(concurrency.limit(), limit);
+        }
+    }
+
+    #[test]
+    fn it_grows_back_by_about_one_a_round_while_it_is_full_and_not_beyond_the_most() {
+        let mut concurrency = Concurrency::new(8);
+        round(&mut concurrency, Ended::Overloaded);
+        assert_eq!(concurrency.limit(), 4);
+        let one = concurrency.enter().unwrap();
+        concurrency.leave(one, QUICK);
+        assert_eq!(concurrency.limit(), 4, "it was not full");
+        let mut rounds = 0;
+        while concurrency.limit() < 8 {
+            round(&mut concurrency, QUICK);
+            rounds += 1;
+        }
+        assert!((4..=60).contains(&rounds), "{rounds}");
+        for _ in 0..100 {
+            round(&mut concurrency, QUICK);
+        }
+        assert_eq!(concurrency.limit(), 8);
+    }
+
+    #[test]
+    fn it_shrinks_while_first_tokens_come_far_too_late_and_not_for_a_single_slow_one() {
+        let mut concurrency = Concurrency::new(64);
+        round(&mut concurrency, QUICK);
+        let one = concurrency.enter().unwrap();
+        concurrency.leave(one, Ended::Well(Duration::from_secs(10)));
+        assert_eq!(concurrency.limit(), 64);
+        for _ in 0..20 {
+            round(&mut concurrency, Ended::Well(Duration::from_secs(10)));
+        }
+        assert!(concurrency.limit() < 20, "{}", concurrency.limit());
+        assert!(concurrency.limit() >= 1);
+    }
+}
