@@ -61,7 +61,7 @@ fn every_service_runs_with_few_rights_within_limits_and_is_reached_from_this_mac
 
 #[test]
 fn services_start_when_what_they_need_is_healthy() {
-    let services = services("");
+    let services = services("sim");
     let healthy =
         |name: &str| services.iter().any(|(known, service)| known == name && service["healthcheck"]["test"].is_array());
     for (name, service) in &services {
