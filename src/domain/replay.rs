@@ -63,7 +63,9 @@ pub struct ReplayTally {
     pub matched: u64,
     /// Letters put back into the queue.
     pub replayed: u64,
-    /// Of these, those that were seen to have ended, however.
+    /// Of these, those that the last step put back.
+    pub just_replayed: u64,
+    /// Of all, those that were seen to have ended, however.
     pub ended: u64,
     /// Of these, those that were dead again.
     pub failed_again: u64,

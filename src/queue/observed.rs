@@ -255,7 +255,11 @@ impl Replays for Observed {
         order: &ReplayOrder,
         step: ReplayStep,
     ) -> Result<Fenced<ReplayTally>> {
-        self.timed(Op::Operate, self.inner.replay_letters(lease, order, step)).await
+        let done = self.timed(Op::Operate, self.inner.replay_letters(lease, order, step)).await?;
+        if let Fenced::Applied(tally) = &done {
+            self.metrics.replayed(tally.just_replayed);
+        }
+        Ok(done)
     }
 }
 

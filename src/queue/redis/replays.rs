@@ -18,8 +18,9 @@ use crate::{
 /// Letters put back, and letters looked at, by one script call at most: it must stay short.
 const TOGETHER: usize = 100;
 
-/// How many were put back, ended, failed again, failed again with one code; whether none is left; what was changed.
-type StepAnswer = (u64, u64, u64, u64, bool, Vec<String>);
+/// How many were put back, just now, ended, failed again, failed again with one code; whether none is left; what was
+/// changed.
+type StepAnswer = (u64, u64, u64, u64, u64, bool, Vec<String>);
 
 #[async_trait]
 impl Replays for RedisJobStore {
@@ -46,12 +47,13 @@ impl Replays for RedisJobStore {
                 push_selection(command, &order.selection);
             })
             .await?;
-        let Some((replayed, ended, failed_again, same_code, exhausted, changed)) = answer else {
+        let Some((replayed, just_replayed, ended, failed_again, same_code, exhausted, changed)) = answer else {
             return Ok(Fenced::Stale);
         };
         self.shared.changed(&changed);
         let matched = order.matched;
-        Ok(Fenced::Applied(ReplayTally { matched, replayed, ended, failed_again, same_code, exhausted }))
+        let tally = ReplayTally { matched, replayed, just_replayed, ended, failed_again, same_code, exhausted };
+        Ok(Fenced::Applied(tally))
     }
 }
 

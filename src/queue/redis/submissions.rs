@@ -208,7 +208,14 @@ async fn view(shared: &Shared, tenant: &Tenant, id: JobId) -> Result<Option<JobV
     if let [Some(matched), replayed, ended, failed_again, exhausted] = replay[..] {
         let [replayed, ended, failed_again] = [replayed, ended, failed_again].map(Option::unwrap_or_default);
         let exhausted = exhausted == Some(1);
-        view = view.with_tally(&ReplayTally { matched, replayed, ended, failed_again, same_code: 0, exhausted });
+        view = view.with_tally(&ReplayTally {
+            matched,
+            replayed,
+            ended,
+            failed_again,
+            exhausted,
+            ..ReplayTally::default()
+        });
     }
     Ok(Some(view))
 }

@@ -112,6 +112,7 @@ impl Record {
             let tally = ReplayTally {
                 matched: number(0)?,
                 replayed: number(1)?,
+                just_replayed: 0,
                 ended: number(2)?,
                 failed_again: number(3)?,
                 same_code: codes.values().copied().max().unwrap_or(0),
@@ -124,7 +125,8 @@ impl Record {
     }
 
     fn save(&self, step: &Step<'_>, job: i64) -> rusqlite::Result<()> {
-        let ReplayTally { matched, replayed, ended, failed_again, exhausted, same_code: _ } = self.tally;
+        let ReplayTally { matched, replayed, ended, failed_again, exhausted, just_replayed: _, same_code: _ } =
+            self.tally;
         let [matched, replayed, ended, failed_again] = [matched, replayed, ended, failed_again].map(|n| n as i64);
         let (codes, at, seen) = (rows::to_json(&self.codes)?, self.at.0, self.seen as i64);
         let params =
@@ -177,6 +179,7 @@ impl Record {
             replay(step, &row, None)?;
             step.execute(sql::REPLAY_WAITS, params![job, row.job])?;
             self.tally.replayed += 1;
+            self.tally.just_replayed += 1;
         }
         Ok(())
     }

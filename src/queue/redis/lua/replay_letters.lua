@@ -4,8 +4,9 @@
 -- ARGV[4] id, ARGV[5] worker, ARGV[6] delivery, ARGV[7] looks at so many letters at most, ARGV[8] puts back so many at
 -- most, ARGV[9] how many it is for altogether, ARGV[10] of those dead by this instant, ARGV[11] 1: writes to its log,
 -- ARGV[12..] the selection: reason, code, kind (each empty: any), how many ids (none: any), ids
--- Returns nothing if the lease is stale, else how many letters were put back, ended, failed again, at most failed again
--- with one code, 1 if none is left to put back, and the list of changed jobs: id, status.
+-- Returns nothing if the lease is stale, else how many letters were put back, how many of them just now, how many ended,
+-- failed again, at most failed again with one code, 1 if none is left to put back, and the list of changed jobs: id,
+-- status.
 
 local id, worker, delivery, looks, max, matched, dead_by, tell =
   take(), take(), take(), take_number(), take_number(), take_number(), take(), take() == '1'
@@ -24,6 +25,7 @@ end
 local function number(field)
   return tonumber(known[field]) or 0
 end
+local before = number('replayed')
 local function add(field, count)
   known[field] = number(field) + count
 end
@@ -99,4 +101,4 @@ if tell then
   }))
 end
 announce(id, 'running')
-return { number('replayed'), number('ended'), number('failed_again'), same_code, exhausted, changed }
+return { number('replayed'), number('replayed') - before, number('ended'), number('failed_again'), same_code, exhausted, changed }
