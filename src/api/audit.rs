@@ -36,9 +36,12 @@ impl Deed {
         Self { subject: Some(subject.into()), ..self }
     }
 
-    /// What was asked for; never a payload.
+    /// What was asked for; never a payload. What was left out is left out here, too.
     #[must_use]
-    pub fn asked(self, detail: Value) -> Self {
+    pub fn asked(self, mut detail: Value) -> Self {
+        if let Value::Object(members) = &mut detail {
+            members.retain(|_, value| !value.is_null());
+        }
         Self { detail: Some(detail), ..self }
     }
 }
