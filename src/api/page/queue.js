@@ -67,7 +67,9 @@ function Kinds({ queue, items, onChanged }) {
     </table></div></section>`;
 }
 
-function Charts({ items, interval }) {
+function Charts({ items: all, interval }) {
+  // The last interval is under way: what it has counted so far would look like a fall.
+  const items = all.length > 1 ? all.slice(0, -1) : all;
   const times = items.map((item) => item.at);
   const per = 60_000 / interval;
   const flow = (name) => items.map((item) => item[name] * per);
@@ -132,7 +134,7 @@ function Live() {
     <${Counts} queue=${queue.value} />
     <${Kinds} queue=${queue.value} items=${items} onChanged=${queue.again} />
     ${items.length > 0 && html`<${Charts} items=${items} interval=${history.value.interval_ms} />`}
-    ${history.error && !history.value && history.error.status !== 404 && html`<${Trouble} error=${history.error} again=${history.again} />`}
+    ${history.error && !history.value && html`<${Trouble} error=${history.error} again=${history.again} />`}
     ${queue.value.breakers.length > 0 && html`<section class="stack" aria-labelledby="breakers"><h2 id="breakers">Circuit breakers</h2>
       <ul class="breakers">${queue.value.breakers.map((one) => html`<${Breaker} key=${one.provider + one.operation} breaker=${one} read=${queue.value.read} />`)}</ul></section>`}
     <section class="stack" aria-labelledby="workers"><h2 id="workers">Workers</h2><${Workers} workers=${queue.value.workers} /></section>`;

@@ -67,6 +67,37 @@ async fn pausing_holds_questions_back_until_they_are_resumed(queue: Queue) {
 }
 
 #[tokio::test]
+async fn the_last_hour_is_drawn_and_summed_up_by_kind() {
+    let (site, _provider) = operating(Queue::Embedded, vec![Reply::text("On Tuesdays [1]."), too_long()]).await;
+    site.ask("When do releases leave?", "completed").await;
+    site.ask("When do releases leave, in every detail?", "dead").await;
+    let tab = unlocked(&site, "#/queue").await;
+    tab.until("document.querySelectorAll('.chart').length === 4").await;
+    // Submitted, completed and dead questions of the last hour.
+    let cells =
+        "[...document.querySelectorAll('tbody tr')].find((row) => row.innerText.startsWith('Questions'))?.cells";
+    tab.until(&format!("[3, 4, 7].map((n) => {cells}?.[n].innerText).join() === '2,1,1'")).await;
+    tab.until("document.querySelector('.chart svg').getAttribute('aria-label').startsWith('Throughput since ')").await;
+    tab.until("document.querySelector('.chart rect.fill')").await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn a_provider_that_is_closed_shows_why_and_when_it_is_probed() {
+    let wrong = Reply::default_forever(Reply::error(401, "invalid_api_key", "Incorrect API key provided"));
+    let (site, provider) = operating(Queue::Embedded, vec![wrong]).await;
+    let tab = unlocked(&site, "#/queue").await;
+    tab.says("Circuit breakers").await;
+    site.ask("When do releases leave?", "scheduled").await;
+    tab.until("document.querySelector('.breaker .badge.bad, .breaker .badge.wait')").await;
+    tab.until("/Next probe in|A probe is due/.test(document.querySelector('.breaker').innerText)").await;
+    tab.says("Questions wait and use no attempt").await;
+    provider.then(vec![Reply::default_forever(Reply::text("On Tuesdays [1]."))]);
+    tab.until("document.querySelector('.breaker .badge.good')").await;
+    tab.finish();
+}
+
+#[tokio::test]
 async fn a_letter_shows_its_attempts_and_goes_back_into_the_queue_as_edited() {
     let (site, provider) = operating(Queue::Embedded, vec![too_long(), Reply::text("On Tuesdays [1].")]).await;
     let job = site.ask("When do releases leave, in every detail?", "dead").await;
