@@ -18,6 +18,7 @@ use ulid::Ulid;
 use super::{
     problem::{Problem, ProblemCode},
     state::ApiState,
+    submit::ForLog,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -78,12 +79,14 @@ fn log(response: &Response, problem: Option<&Problem>, id: &str, method: &Method
     let status = response.status().as_u16();
     let duration_ms = begun.elapsed().as_millis() as u64;
     let code = problem.map(|problem| problem.code().as_str());
+    let job = response.extensions().get::<ForLog>().map(|job| job.0.to_string());
+    let job = job.as_deref();
     if let Some(cause) = problem.and_then(Problem::cause) {
         error!(request.id = %id, %method, route, status, duration_ms, code, error = %cause, "request");
     } else if is_routine(method, route, status) {
         debug!(request.id = %id, %method, route, status, duration_ms, code, "request");
     } else {
-        info!(request.id = %id, %method, route, status, duration_ms, code, "request");
+        info!(request.id = %id, job.id = job, %method, route, status, duration_ms, code, "request");
     }
 }
 

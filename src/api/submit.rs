@@ -27,6 +27,10 @@ pub struct Stored {
     pub replayed: bool,
 }
 
+/// Tells the request's line in the log which job came of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ForLog(pub(super) JobId);
+
 /// A job was accepted.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Accepted {
@@ -61,6 +65,7 @@ impl Accepted {
 /// 202 with where to look and when; a repeated request is told so.
 pub fn accepted(stored: Stored, body: impl Serialize) -> Response {
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    response.extensions_mut().insert(ForLog(stored.id));
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::from_str(&status_url(stored.id)) {
         headers.insert(header::LOCATION, location);

@@ -73,7 +73,7 @@ async fn each_request_is_one_line_with_its_template_and_nothing_of_its_content()
     let refused = header(&answer, "x-request-id").unwrap();
     problem(answer, 422, "validation_failed").await;
     let asked = app.post("/chat").json(&json!({ "query": "SECRET", "metadata": { "SECRET": 1 } }));
-    expect(asked.header("Idempotency-Key", "SECRET").send().await.unwrap(), 202).await;
+    let accepted = expect(asked.header("Idempotency-Key", "SECRET").send().await.unwrap(), 202).await;
     app.get("/documents/SECRET?limit=1").send().await.unwrap();
     app.get("/SECRET").send().await.unwrap();
     // Callers poll: reads that succeed are left to `debug`.
@@ -83,6 +83,7 @@ async fn each_request_is_one_line_with_its_template_and_nothing_of_its_content()
         lines.iter().map(|line| (line["route"].as_str().unwrap(), line["status"].as_u64().unwrap())).collect();
     assert_eq!(seen, [("/chat", 422), ("/chat", 202), ("/documents/{id}", 422), ("unmatched", 404)]);
     assert_eq!(lines[0]["request.id"], refused.as_str());
+    assert_eq!((&lines[0]["job.id"], &lines[1]["job.id"]), (&Value::Null, &accepted["job_id"]));
     assert_eq!((&lines[0]["method"], &lines[0]["code"]), (&json!("POST"), &json!("validation_failed")));
     assert!(lines.iter().all(|line| line["duration_ms"].is_u64()));
     assert!(!log.text().contains("SECRET"), "{}", log.text());
