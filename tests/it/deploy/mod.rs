@@ -6,6 +6,7 @@ mod custom;
 mod image;
 mod kubernetes;
 mod manifests;
+mod monitoring;
 mod rolling;
 mod scaling;
 mod serving;
