@@ -154,10 +154,14 @@ impl App {
         let (index, index_setup) = stores::index(&settings)?;
         let port = store.port();
         let cells: Arc<dyn Cells> = port.clone();
-        let gates = if role.works() { Gates::open(&settings, &cells) } else { Gates::watching(&settings, &cells) };
+        let metrics = metrics(&settings, role)?;
+        let gates = if role.works() {
+            Gates::open(&settings, &cells, &metrics)
+        } else {
+            Gates::watching(&settings, &cells, &metrics)
+        };
         let gates = Arc::new(gates);
         let (model, embedder) = models(&settings, &gates)?;
-        let metrics = metrics(&settings, role)?;
         Ok(Self {
             store: Arc::new(Observed::new(port, metrics.clone())),
             index: index.port(),

@@ -21,7 +21,8 @@ use crate::{
         clock::Timestamp,
         failure::{Code, Failure},
     },
-    resilience::breaker::{Admission, Breaker, BreakerEvent, BreakerRules},
+    resilience::breaker::{self, Admission, Breaker, BreakerEvent, BreakerRules},
+    telemetry::metrics::{BreakerState, ProviderMetrics},
 };
 
 impl Machine for Breaker {
@@ -55,6 +56,7 @@ impl Machine for Breaker {
 /// One gate's breaker.
 pub(super) struct Breaking {
     shared: Arc<Shared<Breaker>>,
+    metrics: ProviderMetrics,
     /// This boot of the process, before all others the holder of its probes.
     boot: String,
     claims: AtomicU64,
@@ -73,9 +75,10 @@ struct Quiet {
 }
 
 impl Breaking {
-    pub(super) fn new(shared: Arc<Shared<Breaker>>, tasks: TaskTracker) -> Self {
+    pub(super) fn new(shared: Arc<Shared<Breaker>>, metrics: ProviderMetrics, tasks: TaskTracker) -> Self {
         Self {
             shared,
+            metrics,
             boot: Ulid::from_parts(0, rand::random()).to_string(),
             claims: AtomicU64::new(0),
             offered: Mutex::default(),
@@ -90,6 +93,10 @@ impl Breaking {
 
     pub(super) fn admission(&self) -> (Admission, u64) {
         self.look(|breaker, now| (breaker.admission(now), breaker.generation()))
+    }
+
+    fn is_open(&self) -> bool {
+        self.look(Breaker::state) == breaker::BreakerState::Open
     }
 
     /// Whether it was ever opened, as far as anybody remembers.
@@ -150,6 +157,7 @@ impl Breaking {
         let number = self.claims.fetch_add(1, Ordering::Relaxed);
         let holder = format!("{}/{number}", self.boot);
         let generation = self.shared.ask(BreakerEvent::Claimed { holder }).await.flatten()?;
+        self.metrics.breaker_went(BreakerState::HalfOpen);
         let alive = CancellationToken::new();
         let (shared, ended) = (self.shared.clone(), alive.clone());
         self.tasks.spawn(async move {
@@ -197,7 +205,11 @@ impl Breaking {
             retry_after: failure.retry_after,
             jitter: rand::random(),
         };
+        let was_open = self.is_open();
         self.shared.tell(event, Urgency::Now);
+        if !was_open && self.is_open() {
+            self.metrics.breaker_went(BreakerState::Open);
+        }
     }
 }
 
@@ -221,6 +233,7 @@ impl Probe {
         self.told = true;
         let event = BreakerEvent::Succeeded { generation: self.generation, calls: 1 };
         self.breaking.shared.tell(event, Urgency::Now);
+        self.breaking.metrics.breaker_went(BreakerState::Closed);
     }
 
     /// The provider does not; its failure is told like any other.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    breaking::Breaking,
+    breaking::{Breaking, Probe},
     crowd::Crowd,
     shared::{Machine, Shared},
     spending::Spending,
@@ -30,6 +30,7 @@ use crate::{
         breaker::{Admission, BreakerRules, BreakerState},
         budget::{BudgetRules, RateHeaders, RateLimits},
     },
+    telemetry::metrics::{self, Metrics, ProviderMetrics, Refusal},
 };
 
 mod breaking;
@@ -98,6 +99,7 @@ pub struct Gate {
     breaking: Arc<Breaking>,
     spending: Arc<Spending>,
     crowd: Arc<Crowd>,
+    metrics: ProviderMetrics,
 }
 
 impl Gate {
@@ -109,29 +111,40 @@ impl Gate {
     /// Reserves what a call may cost. The first of three steps to a call; what one of them gives is given back when it
     /// is dropped.
     pub async fn reserve(&self, cost: Cost, patience: Duration) -> Result<Reservation, Failure> {
-        self.spending.reserve(cost, patience).await
+        self.counted(self.spending.reserve(cost, patience).await)
     }
 
     /// Takes a place among the calls under way: the second step.
     pub async fn enter(&self, patience: Duration) -> Result<Place, Failure> {
-        self.crowd.enter(patience).await
+        self.counted(self.crowd.enter(patience).await)
     }
 
     /// Whether a call may be made: the third step. Of the calls that come while the breaker waits for a probe one is let
     /// through.
-    pub async fn admit(&self) -> Result<Ticket, Failure> {
+    pub async fn admit(self: &Arc<Self>) -> Result<Ticket, Failure> {
+        let probing = |probe: Probe| Ok(Ticket::new(self.clone(), probe.generation(), Some(probe)));
         if let Some(probe) = self.breaking.take_offered() {
-            return Ok(Ticket::new(self.breaking.clone(), probe.generation(), Some(probe)));
+            return probing(probe);
         }
         let (admission, generation) = self.breaking.admission();
-        match admission {
-            Admission::Closed => Ok(Ticket::new(self.breaking.clone(), generation, None)),
+        self.counted(match admission {
+            Admission::Closed => Ok(Ticket::new(self.clone(), generation, None)),
             Admission::Wait(_) => Err(self.breaking.refusal()),
             Admission::ProbeDue => match self.breaking.claim().await {
-                Some(probe) => Ok(Ticket::new(self.breaking.clone(), probe.generation(), Some(probe))),
+                Some(probe) => probing(probe),
                 None => Err(self.breaking.refusal()),
             },
-        }
+        })
+    }
+
+    /// Counts what is not let through.
+    fn counted<T>(&self, step: Result<T, Failure>) -> Result<T, Failure> {
+        step.inspect_err(|failure| match failure.code {
+            Code::BreakerOpen => self.metrics.refused(Refusal::BreakerOpen),
+            Code::BudgetExhausted => self.metrics.refused(Refusal::BudgetExhausted),
+            Code::LargerThanBudget => self.metrics.refused(Refusal::LargerThanBudget),
+            _ => {}
+        })
     }
 
     /// Learns from what a reply says of the provider's limits.
@@ -166,14 +179,14 @@ pub struct Gates {
 
 impl Gates {
     /// The gates that the settings call for, in step with those of all other processes on the same job store.
-    pub fn open(settings: &Settings, cells: &Arc<dyn Cells>) -> Self {
-        if settings.model.has_provider() { Self::with(settings, cells, true) } else { Self::none(false) }
+    pub fn open(settings: &Settings, cells: &Arc<dyn Cells>, metrics: &Metrics) -> Self {
+        if settings.model.has_provider() { Self::with(settings, cells, metrics, true) } else { Self::none(false) }
     }
 
     /// For a process that calls no provider, and may not have been told that there is one: it shows what others found
     /// of those that the settings name.
-    pub fn watching(settings: &Settings, cells: &Arc<dyn Cells>) -> Self {
-        Self::with(settings, cells, settings.model.has_provider())
+    pub fn watching(settings: &Settings, cells: &Arc<dyn Cells>, metrics: &Metrics) -> Self {
+        Self::with(settings, cells, metrics, settings.model.has_provider())
     }
 
     fn none(own: bool) -> Self {
@@ -186,7 +199,7 @@ impl Gates {
         }
     }
 
-    fn with(settings: &Settings, cells: &Arc<dyn Cells>, own: bool) -> Self {
+    fn with(settings: &Settings, cells: &Arc<dyn Cells>, metrics: &Metrics, own: bool) -> Self {
         let mut gates = Self::none(own);
         for model in settings.models() {
             let first_estimate = u64::from(model.max_tokens) + settings.retrieval.context_tokens as u64;
@@ -194,7 +207,8 @@ impl Gates {
                 limits: RateLimits { requests: model.requests_per_minute, tokens: model.tokens_per_minute },
                 first_estimate,
             };
-            let gate = gates.gate(settings, &model, Operation::Chat, budget, cells);
+            let metrics = metrics.provider(&model.provider, metrics::Operation::Chat);
+            let gate = gates.gate(settings, &model, Operation::Chat, budget, cells, metrics);
             gates.chat.push(gate);
         }
         if !own || settings.embedding.model.is_some() {
@@ -203,7 +217,8 @@ impl Gates {
                 limits: RateLimits { requests: embedding.requests_per_minute, tokens: embedding.tokens_per_minute },
                 first_estimate: FIRST_BATCH,
             };
-            let gate = gates.gate(settings, &settings.model, Operation::Embeddings, budget, cells);
+            let metrics = metrics.provider(&settings.model.provider, metrics::Operation::Embeddings);
+            let gate = gates.gate(settings, &settings.model, Operation::Embeddings, budget, cells, metrics);
             gates.embeddings.push(gate);
         }
         gates
@@ -216,13 +231,14 @@ impl Gates {
         operation: Operation,
         budget: BudgetRules,
         cells: &Arc<dyn Cells>,
+        metrics: ProviderMetrics,
     ) -> Arc<Gate> {
         let provider = model.provider.clone();
         let name = |what: &str| format!("{what}:{provider}:{}", operation.as_str());
         let breaker = self.share(name("breaker"), rules(settings), cells);
         let budget = self.share(name("budget"), budget, cells);
         Arc::new(Gate {
-            breaking: Arc::new(Breaking::new(breaker, self.tasks.clone())),
+            breaking: Arc::new(Breaking::new(breaker, metrics.clone(), self.tasks.clone())),
             spending: Arc::new(Spending::new(budget)),
             // A call for the vector of a question beside each of those that take in documents.
             crowd: Arc::new(Crowd::new(match operation {
@@ -231,6 +247,7 @@ impl Gates {
             })),
             provider,
             operation,
+            metrics,
         })
     }
 

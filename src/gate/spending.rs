@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use super::shared::{Machine, Shared, Urgency};
 use crate::{
@@ -114,8 +117,15 @@ impl Spending {
     pub(super) async fn reserve(self: &Arc<Self>, cost: Cost, patience: Duration) -> Result<Reservation, Failure> {
         let tokens = self.shared.look(|budget, _| budget.cost(cost.prompt, cost.longest_answer));
         let prompt = tokens.saturating_sub(cost.longest_answer);
-        let reservation =
-            |reserved| Reservation { spending: self.clone(), estimated: cost.prompt, prompt, reserved, settled: false };
+        let asked = Instant::now();
+        let reservation = |reserved| Reservation {
+            spending: self.clone(),
+            estimated: cost.prompt,
+            prompt,
+            reserved,
+            asked,
+            settled: false,
+        };
         if !self.is_limited() {
             return Ok(reservation(None));
         }
@@ -179,6 +189,8 @@ pub struct Reservation {
     prompt: u64,
     /// None: there is no limit.
     reserved: Option<u64>,
+    /// Since when the call has been on its way through the gate.
+    asked: Instant,
     settled: bool,
 }
 
@@ -186,6 +198,11 @@ impl Reservation {
     /// The prompt's tokens, as the provider will probably count them.
     pub(super) const fn prompt(&self) -> u64 {
         self.prompt
+    }
+
+    /// How long the call has been on its way through the gate.
+    pub(super) fn waited(&self) -> Duration {
+        self.asked.elapsed()
     }
 
     /// The call is over and cost this; `counted` is its prompt as the provider counted it.

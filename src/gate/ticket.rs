@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{
-    Place, Reservation,
-    breaking::{Breaking, Probe},
-};
+use super::{Gate, Place, Reservation, breaking::Probe};
 use crate::{
     domain::{
         answer::Usage,
@@ -15,13 +12,14 @@ use crate::{
         spent::Spent,
     },
     resilience::concurrency::Ended,
+    telemetry::metrics::{CallInFlight, CallOutcome},
 };
 
 /// One admitted call. Its outcome is reported once; dropped without one, the call was called off, which says nothing
 /// about the provider, and costs what it had come to.
 #[must_use]
 pub struct Ticket {
-    breaking: Arc<Breaking>,
+    gate: Arc<Gate>,
     generation: u64,
     probe: Option<Probe>,
     reservation: Option<Reservation>,
@@ -32,13 +30,15 @@ pub struct Ticket {
     spoke: Option<Duration>,
     /// Tokens of the answer so far, as estimated.
     heard: u64,
+    /// Counted as under way until its outcome is reported.
+    in_flight: Option<CallInFlight>,
 }
 
 impl Ticket {
-    pub(super) fn new(breaking: Arc<Breaking>, generation: u64, probe: Option<Probe>) -> Self {
-        let began = Instant::now();
+    pub(super) fn new(gate: Arc<Gate>, generation: u64, probe: Option<Probe>) -> Self {
+        let (began, in_flight) = (Instant::now(), Some(gate.metrics.begin()));
         Self {
-            breaking,
+            gate,
             generation,
             probe,
             reservation: None,
@@ -47,11 +47,13 @@ impl Ticket {
             began,
             spoke: None,
             heard: 0,
+            in_flight,
         }
     }
 
     /// The same with what was reserved for the call, its place among those under way, and where its cost is counted.
     pub fn with(mut self, reservation: Reservation, place: Place, spent: Spent) -> Self {
+        self.gate.metrics.admitted(reservation.waited());
         self.reservation = Some(reservation);
         self.place = Some(place);
         self.spent = spent;
@@ -60,7 +62,11 @@ impl Ticket {
 
     /// The first token came: a provider that was to be probed is well again, whatever becomes of the rest.
     pub fn spoke(&mut self) {
-        self.spoke.get_or_insert_with(|| self.began.elapsed());
+        if self.spoke.is_none() {
+            let after = self.began.elapsed();
+            self.spoke = Some(after);
+            self.gate.metrics.first_token(after);
+        }
         if let Some(probe) = self.probe.take() {
             probe.succeeded();
         }
@@ -74,17 +80,17 @@ impl Ticket {
     /// The call has its whole answer; `usage` is what the provider counted, zeros if it did not.
     pub fn succeeded(mut self, usage: Usage) {
         let latency = self.spoke.unwrap_or_else(|| self.began.elapsed());
-        self.end(Ended::Well(latency));
+        self.end(Ended::Well(latency), CallOutcome::Succeeded);
         match self.probe.take() {
             Some(probe) => probe.succeeded(),
-            None => self.breaking.succeeded(self.generation),
+            None => self.gate.breaking.succeeded(self.generation),
         }
         if let Some(reservation) = self.reservation.take() {
             let (usage, counted) = match usage.total_tokens {
                 0 => (self.estimate(&reservation), None),
                 _ => (usage, Some(usage.prompt_tokens)),
             };
-            self.spent.call(usage, true);
+            self.spent.call(&self.gate.provider, usage, true);
             reservation.settle(usage.total_tokens, counted);
         }
     }
@@ -93,11 +99,11 @@ impl Ticket {
     /// comes back when the provider may be called again.
     pub fn failed(mut self, failure: Failure) -> Failure {
         let overloaded = failure.code.breaker() == BreakerSignal::RateOnly;
-        self.end(if overloaded { Ended::Overloaded } else { Ended::Otherwise });
+        self.end(if overloaded { Ended::Overloaded } else { Ended::Otherwise }, (&failure).into());
         if let Some(reservation) = self.reservation.take() {
             let costs = self.spoke.is_some() || may_have_cost(failure.code);
             let usage = if costs { self.estimate(&reservation) } else { Usage::default() };
-            self.spent.call(usage, false);
+            self.spent.call(&self.gate.provider, usage, false);
             if failure.code == Code::RateLimited {
                 reservation.refused();
             } else {
@@ -109,8 +115,8 @@ impl Ticket {
         if let Some(probe) = probe {
             probe.failed();
         }
-        self.breaking.failed(self.generation, &failure);
-        let wait = failure.retry_after.max(self.breaking.wait());
+        self.gate.breaking.failed(self.generation, &failure);
+        let wait = failure.retry_after.max(self.gate.breaking.wait());
         match failure.class() {
             Class::Transient if probed => {
                 let message = format!("{} (while the provider was being tried again)", failure.message);
@@ -127,18 +133,23 @@ impl Ticket {
         Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
     }
 
-    fn end(&mut self, ended: Ended) {
+    fn end(&mut self, ended: Ended, outcome: CallOutcome) {
         if let Some(place) = &mut self.place {
             place.ended = ended;
         }
+        self.in_flight = None;
+        self.gate.metrics.ended(outcome, self.began.elapsed());
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        if self.in_flight.is_some() {
+            self.end(Ended::Otherwise, CallOutcome::Cancelled);
+        }
         if let Some(reservation) = self.reservation.take() {
             let usage = self.estimate(&reservation);
-            self.spent.call(usage, false);
+            self.spent.call(&self.gate.provider, usage, false);
             reservation.settle(usage.total_tokens, None);
         }
     }

@@ -18,6 +18,9 @@ pub enum Halt {
     /// The job is no longer ours: whatever is done now is void.
     #[error("the lease was lost")]
     LeaseLost,
+    /// The job was cancelled while it ran.
+    #[error("the job was cancelled")]
+    Cancelled,
     /// The worker is leaving: the job goes back uncounted.
     #[error("the worker is leaving")]
     Leaving,

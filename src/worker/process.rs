@@ -70,23 +70,29 @@ pub(super) async fn step(
         // In this order: an answer that is there is kept, whatever else happens in the same moment.
         biased;
         result = handler.handle(delivery, spent) => result,
-        () = lease_lost(store, &delivery.lease) => Err(Halt::LeaseLost),
+        halt = lease_lost(store, &delivery.lease) => Err(halt),
         () = deadline => Err(Failure::new(Code::DeadlineExceeded, "the job was not done by its deadline").into()),
         () = leaving.cancelled() => Err(Halt::Leaving),
     }
 }
 
-/// Resolves when the job is no longer ours to work on: it was cancelled, or taken back. What is heard of the job
+/// Resolves when the job is no longer ours to work on, with why: it was cancelled, or taken back. What is heard of the job
 /// only says to look: it may be about an earlier delivery of it to this same worker.
-async fn lease_lost(store: &SharedJobStore, lease: &Lease) {
+async fn lease_lost(store: &SharedJobStore, lease: &Lease) -> Halt {
     let mut watch = store.watch_delivery(lease);
     loop {
-        while watch.changed().await.status.is_none_or(|status| status == Status::Running) {}
+        let heard = loop {
+            match watch.changed().await.status {
+                None | Some(Status::Running) => {}
+                Some(status) => break status,
+            }
+        };
         let mut failures = 0;
         loop {
             match store.holds(lease).await {
                 Ok(true) => break,
-                Ok(false) => return,
+                Ok(false) if heard == Status::Cancelled => return Halt::Cancelled,
+                Ok(false) => return Halt::LeaseLost,
                 Err(error) => {
                     failures += 1;
                     tracing::debug!(job.id = %lease.job, %error, "whether a lease holds is not known yet");

@@ -25,7 +25,7 @@ use crate::{
         failure::{Code, Failure},
         ids::Lease,
         job::{Delivery, JobError},
-        spent::{Spent, UsageTotal},
+        spent::{ProviderUsage, Spent, UsageTotal},
     },
     queue::{
         Fenced, Finish, Release, SharedJobStore,
@@ -33,7 +33,7 @@ use crate::{
     },
     rag::Halt,
     resilience::decision::{Decision, RetryPolicy},
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Fate, Metrics, Operation},
 };
 
 /// Settles every delivery that passes through.
@@ -111,7 +111,11 @@ impl SettleLayer {
             Ok(finish) => (Settlement::Finish(finish), None),
             Err(Halt::LeaseLost) => {
                 tracing::info!(job.id = %delivery.lease.job, delivery = delivery.lease.delivery, "lease lost, outcome dropped");
-                return;
+                return self.tokens(spent, Fate::Lost);
+            }
+            Err(Halt::Cancelled) => {
+                tracing::info!(job.id = %delivery.lease.job, delivery = delivery.lease.delivery, "job cancelled while it ran");
+                return self.tokens(spent, Fate::Cancelled);
             }
             Err(Halt::Leaving) => (Settlement::Release(Release::HandBack), None),
             Err(Halt::Failed(failure)) => (self.after(delivery, &failure), Some(failure)),
@@ -121,9 +125,27 @@ impl SettleLayer {
             self.metrics.failed(failure.code);
         }
         match self.write(&delivery.lease, &settlement).await {
-            Some(Fenced::Applied(())) => self.count(delivery, &settlement, ran),
-            Some(Fenced::Stale) => self.metrics.stale_finish(delivery.kind),
-            None => {}
+            Some(Fenced::Applied(())) => {
+                self.tokens(spent, fate_of(&settlement));
+                self.count(delivery, &settlement, ran);
+            }
+            Some(Fenced::Stale) => {
+                self.tokens(spent, Fate::Lost);
+                self.metrics.stale_finish(delivery.kind);
+            }
+            None => self.tokens(spent, Fate::Lost),
+        }
+    }
+
+    /// Counts the tokens that a delivery cost: those of calls that went well by what became of its outcome, those of
+    /// others, beside a useful one, as of calls that were made again.
+    fn tokens(&self, spent: &Spent, fate: Fate) {
+        for ProviderUsage { provider, well, badly } in spent.by_provider() {
+            // The label tells the providers apart; tokens are not told apart by operation.
+            let metrics = self.metrics.provider(&provider, Operation::Chat);
+            metrics.tokens(fate, well.prompt_tokens, well.completion_tokens);
+            let fate = if fate == Fate::Useful { Fate::Retried } else { fate };
+            metrics.tokens(fate, badly.prompt_tokens, badly.completion_tokens);
         }
     }
 
@@ -197,6 +219,15 @@ impl SettleLayer {
                 }
             }
         }
+    }
+}
+
+/// What became of what the delivery paid for.
+fn fate_of(settlement: &Settlement) -> Fate {
+    match settlement {
+        Settlement::Finish(Finish::Completed { .. }) => Fate::Useful,
+        Settlement::Finish(Finish::Dead { .. }) => Fate::Lost,
+        Settlement::Release(Release::Retry { .. } | Release::Defer { .. } | Release::HandBack) => Fate::Retried,
     }
 }
 

@@ -20,6 +20,7 @@ use ragq::{
         breaker::BreakerState,
         budget::{RateHeaders, RateLimits},
     },
+    telemetry::metrics::{Metrics, Scope, Sets},
 };
 
 use tokio::time::timeout;
@@ -33,6 +34,10 @@ use crate::{
 struct Process {
     gates: Gates,
     store: Arc<RedisJobStore>,
+}
+
+fn metrics() -> Metrics {
+    Metrics::new(Scope::Process, Sets::default()).unwrap()
 }
 
 impl Process {
@@ -49,7 +54,7 @@ impl Process {
         let options = RedisOptions::default();
         let store = Arc::new(RedisJobStore::new(link(server, &options), options));
         let cells: Arc<dyn Cells> = store.clone();
-        Self { gates: Gates::open(&settings, &cells), store }
+        Self { gates: Gates::open(&settings, &cells, &metrics()), store }
     }
 
     fn gate(&self) -> &Arc<Gate> {
@@ -270,7 +275,7 @@ async fn a_process_that_was_not_told_of_the_provider_shows_what_others_found() {
     let server = Server::start(&[]).await;
     let worker = Process::start(&server, LONG);
     let cells: Arc<dyn Cells> = worker.store.clone();
-    let api = Gates::watching(&Settings::default(), &cells);
+    let api = Gates::watching(&Settings::default(), &cells, &metrics());
     assert_eq!(api.breakers(), []);
     worker.fail(Code::ProviderUnauthorized).await;
     let shown = eventually(async || api.breakers().pop()).await;

@@ -18,6 +18,7 @@ use ragq::{
         Cells,
         sqlite::{SqliteJobStore, SqliteOptions},
     },
+    telemetry::metrics::{Metrics, Scope, Sets},
 };
 
 use crate::support::provider::ScriptedProvider;
@@ -83,7 +84,7 @@ pub fn gates_with(change: impl FnOnce(&mut Settings)) -> Gates {
     settings.breaker.pause_ms = SHORTEST_PAUSE.as_millis() as u64;
     change(&mut settings);
     let cells: Arc<dyn Cells> = Arc::new(store);
-    Gates::open(&settings, &cells)
+    Gates::open(&settings, &cells, &Metrics::new(Scope::Process, Sets::default()).unwrap())
 }
 
 pub fn passage(text: &str) -> Passage {
