@@ -292,7 +292,7 @@ impl App {
 
     /// The worker for replays, which runs beside the API: they go on while there are no other workers.
     pub fn replayer(&self, upkeep: Arc<Notify>) -> Worker {
-        let handler = Arc::new(Replayer::new(self.store.clone(), self.settings.replay.clone(), self.metrics.clone()));
+        let handler = Arc::new(Replayer::new(self.store.clone(), self.settings.replay.clone()));
         let kind = KindSettings { slots: REPLAYS, timeout: REPLAY_TIMEOUT };
         let settings = worker_settings(&self.settings);
         let name = format!("{}-api", settings.name);

@@ -20,7 +20,6 @@ use crate::{
     },
     queue::{Fenced, Finish, ReplayStep, SharedJobStore},
     rag::Halt,
-    telemetry::metrics::Metrics,
     worker::Handler,
 };
 
@@ -38,13 +37,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub struct Replayer {
     store: SharedJobStore,
     settings: settings::Replay,
-    metrics: Metrics,
 }
 
 impl Replayer {
     /// A replayer on this store.
-    pub fn new(store: SharedJobStore, settings: settings::Replay, metrics: Metrics) -> Self {
-        Self { store, settings, metrics }
+    pub fn new(store: SharedJobStore, settings: settings::Replay) -> Self {
+        Self { store, settings }
     }
 
     async fn run(&self, delivery: &Delivery) -> Result<Finish, Halt> {
@@ -100,10 +98,6 @@ impl Run<'_> {
     async fn write(&mut self, step: ReplayStep) -> Result<(), Halt> {
         match self.replayer.store.replay_letters(&self.delivery.lease, &self.order, step).await? {
             Fenced::Applied(tally) => {
-                // The first look, which puts nothing back, finds what earlier deliveries did.
-                if step.max > 0 {
-                    self.replayer.metrics.replayed(tally.replayed.saturating_sub(self.tally.replayed));
-                }
                 if tally.ended > self.tally.ended {
                     self.ended_at = Instant::now();
                 }
