@@ -1,0 +1,84 @@
+//! What serves and what looks in from outside: the API, the commands that talk to it, logs, traces.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::secret::Secret;
+
+section! {
+    /// The HTTP API.
+    Api {
+        /// Address to listen on: an IP address and port, `localhost:PORT`, or `:PORT` for all addresses.
+        #[schemars(length(min = 1))]
+        listen: String = "127.0.0.1:8080".into(),
+        /// API keys as `name:key,...` (or one a line); the name is the tenant, a key has at least 16 characters.
+        /// Empty: no keys, one tenant `default`.
+        keys: Secret = Secret::default(),
+        /// Token of the admin routes; none: every admin route answers 401.
+        #[schemars(length(min = 1))]
+        admin_token: Option<Secret> = None,
+        /// Requests a minute that each key may submit; none: unlimited.
+        #[schemars(range(min = 1))]
+        rate_per_minute: Option<u32> = None,
+        /// Whether listening beyond loopback is allowed without keys.
+        allow_anonymous: bool = false,
+        /// Largest request body, in bytes.
+        #[schemars(range(min = 1024, max = 1_073_741_824))]
+        max_body_bytes: u64 = 32 * 1024 * 1024,
+        /// Longest question, in characters.
+        #[schemars(range(min = 1, max = 1_000_000))]
+        max_query_chars: usize = 16_000,
+        /// Longest wait for a request's head, also between the requests of one connection, in milliseconds.
+        #[schemars(range(min = 100, max = 3_600_000))]
+        head_timeout_ms: u64 = 75_000,
+        /// Longest long poll, in milliseconds.
+        #[schemars(range(max = 60_000))]
+        max_wait_ms: u64 = 30_000,
+        /// How long an API that was ordered to stop goes on answering after it has begun to say so in
+        /// `/health/ready`, in milliseconds: as long as a load balancer that looks there takes to notice.
+        #[schemars(range(max = 600_000))]
+        drain_delay_ms: u64 = 0,
+    }
+}
+
+section! {
+    /// The commands that talk to a running ragq.
+    Client {
+        /// Address of the API that `ragq ask`, `ragq ingest` and the operator's commands talk to.
+        #[schemars(length(min = 1))]
+        url: String = "http://127.0.0.1:8080".into(),
+        /// API key these commands send; none: no Authorization header.
+        #[schemars(length(min = 1))]
+        api_key: Option<Secret> = None,
+    }
+}
+
+section! {
+    /// Logs.
+    Log {
+        /// How logs are written: `pretty` for people, `json` for one object a line.
+        format: LogFormat = LogFormat::Pretty,
+        /// What is logged, in the syntax of tracing's `EnvFilter`.
+        #[schemars(length(min = 1))]
+        filter: String = "info".into(),
+    }
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+section! {
+    /// Traces.
+    Trace {
+        /// OpenTelemetry collector to send traces to. Not in this version: taken note of at start, nothing is sent.
+        #[schemars(length(min = 1))]
+        otlp_endpoint: Option<String> = None,
+    }
+}
