@@ -63,6 +63,15 @@ pub struct Context {
     pub retrieval: Retrieval,
 }
 
+/// A stretch of a document's normalised text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Span {
+    /// Where it begins, in bytes.
+    pub start: usize,
+    /// Where it ends, in bytes, exclusive.
+    pub end: usize,
+}
+
 /// A passage that an answer may cite: `index` is the n of `[n]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Citation {
@@ -84,6 +93,10 @@ pub struct Citation {
     pub text: String,
     /// The passage's score.
     pub score: f32,
+    /// The sentences of the text that the answer draws on, in order; absent while there is no answer, and where that
+    /// can't be told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub support: Vec<Span>,
 }
 
 impl Citation {
@@ -99,6 +112,7 @@ impl Citation {
             end: passage.end,
             text: passage.text.clone(),
             score: passage.score,
+            support: Vec::new(),
         }
     }
 }

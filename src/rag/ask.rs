@@ -11,6 +11,7 @@ use super::{
     payload::ChatPayload,
     prompt,
     retrieve::{Question, Retriever},
+    support,
 };
 use crate::{
     domain::{
@@ -148,7 +149,9 @@ impl Ask {
         if text.trim().is_empty() {
             return Err(Failure::new(Code::EmptyAnswer, "the model gave an empty answer").into());
         }
-        let citations = cited.into_iter().map(|index| Citation::of(index, &context.passages[index - 1])).collect();
+        let of = |index: usize| Citation::of(index, &context.passages[index - 1]);
+        let mut citations: Vec<Citation> = cited.into_iter().map(of).collect();
+        support::find(&text, &mut citations);
         // A truncated answer stands, and says so: another attempt would cost as much and end at the same limit.
         let (provider, model, usage, truncated) = end;
         Ok(Answer { answer: text, citations, provider, model, usage, truncated, retrieval: context.retrieval.clone() })

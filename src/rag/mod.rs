@@ -8,6 +8,7 @@ pub mod markers;
 pub mod payload;
 pub mod prompt;
 pub mod retrieve;
+pub mod support;
 
 /// Why a use case stopped before its end.
 #[derive(Debug, thiserror::Error)]

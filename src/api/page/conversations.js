@@ -2,6 +2,7 @@
 // in the tab's session. What runs is kept as the id of its job, so that a reload goes on with it.
 import { unique } from "./http.js";
 import { changes, key } from "./keys.js";
+import { excerpt } from "./reader.js";
 import { store } from "./store.js";
 
 const PREFIX = "ragq.conversation.";
@@ -75,7 +76,7 @@ export function note(id, turnId, facts) {
 
 /** What is kept of a job that has ended. */
 export function kept(job) {
-  const citations = job.citations.map((citation) => ({ ...citation, text: citation.text.slice(0, QUOTED) }));
+  const citations = job.citations.map((citation) => ({ ...citation, excerpt: excerpt(citation), text: citation.text.slice(0, QUOTED) }));
   const { connected: _, position: __, ...rest } = job;
   return { ...rest, citations };
 }

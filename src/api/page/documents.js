@@ -3,16 +3,27 @@ import { Document, Remove } from "./document.js";
 import { get, withQuery } from "./http.js";
 import { collections, refreshCollections } from "./library.js";
 import { Button, Empty, html, Icon, Trouble, useEffect, usePolled, useRef, useState, useStore } from "./ui.js";
-import { add, clear, dropped, isOver, taken, uploads } from "./uploads.js";
+import { add, chosenFolder, clear, dropped, isOver, taken, uploads } from "./uploads.js";
 import { ago, bytes, count, date, hint, many, sentence } from "./words.js";
 
 const PAGE = 100;
 const ENDINGS = ".md,.markdown,.txt,.text,.html,.htm,.pdf,.docx";
 
+/** A button that opens the browser's dialog for files. */
+function Chooser({ label, kind, onChosen, ...more }) {
+  const input = useRef(null);
+  const chosen = () => {
+    onChosen([...input.current.files]);
+    // The same choice once more is a change again.
+    input.current.value = "";
+  };
+  return html`<input type="file" class="unseen" multiple ref=${input} onChange=${chosen} tabindex="-1" aria-label=${label} ...${more} />
+    <${Button} kind=${kind} onClick=${() => input.current.click()}>${label}<//>`;
+}
+
 function Drop({ names }) {
   const [over, setOver] = useState(false);
   const [collection, setCollection] = useState("");
-  const input = useRef(null);
   const give = (files) => files.length && add(files, collection.trim() || undefined);
   const onDrop = async (event) => {
     event.preventDefault();
@@ -23,18 +34,14 @@ function Drop({ names }) {
     event.preventDefault();
     setOver(true);
   };
-  const chosen = () => {
-    give(input.current.files);
-    input.current.value = "";
-  };
   return html`<section class=${`drop ${over ? "over" : ""}`} aria-label="Add documents"
       onDragOver=${onDragOver} onDragLeave=${() => setOver(false)} onDrop=${onDrop}>
     <${Icon} name="upload" />
     <p><strong>Drop files or folders here</strong></p>
     <p class="faint">Markdown, text, HTML, PDF and Word. The same name again replaces what was there.</p>
     <div class="row">
-      <input type="file" id="files" class="unseen" multiple accept=${ENDINGS} ref=${input} onChange=${chosen} tabindex="-1" aria-label="Files" />
-      <${Button} kind="primary" onClick=${() => input.current.click()}>Choose files<//>
+      <${Chooser} label="Choose files" kind="primary" accept=${ENDINGS} onChosen=${give} />
+      <${Chooser} label="Choose a folder" webkitdirectory=${true} onChosen=${(files) => give(chosenFolder(files))} />
       <label for="into">into</label>
       <input id="into" list="into-names" placeholder="default" value=${collection} size="14" maxlength="100" pattern="[A-Za-z0-9._\\-]+"
         title="Letters, digits and . _ -" onInput=${(event) => setCollection(event.target.value)} />
@@ -81,10 +88,12 @@ function Uploads() {
   const over = all.filter(isOver).length;
   const failed = all.filter(({ phase }) => phase === "failed");
   const rest = all.filter(({ phase }) => phase !== "failed");
+  const ready = over === all.length ? rest.length : 0;
   return html`<section class="card stack" aria-labelledby="uploads">
     <div class="row">
-      <h2 id="uploads" class="grow">${over === all.length ? `${many(all.length - failed.length, "file")} taken in` : `${count(over)} of ${many(all.length, "file")} done`}
+      <h2 id="uploads" class="grow">${over === all.length ? `${many(rest.length, "file")} taken in` : `${count(over)} of ${many(all.length, "file")} done`}
         ${failed.length > 0 && html`<span class="bad">, ${count(failed.length)} failed</span>`}</h2>
+      ${ready > 0 && html`<a class="button primary" href="#/ask">Ask about ${ready === 1 ? "it" : "them"}</a>`}
       ${over > 0 && html`<${Button} kind="quiet" onClick=${clear}>Clear the list<//>`}
     </div>
     <progress class="whole" value=${over} max=${all.length} aria-label="Files done"></progress>

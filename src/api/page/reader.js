@@ -24,6 +24,32 @@ function find(bytes, { start, end, text }) {
   return { start: before, end: before + new TextEncoder().encode(text).length, moved: true };
 }
 
+/** What of its passage a citation marks, as places in the passage: what the answer draws on, or all of it. */
+function marks({ start, support = [] }, length) {
+  const inside = support.map((span) => ({ from: span.start - start, to: span.end - start }));
+  return inside.length && inside.every(({ from, to }) => from >= 0 && to <= length) ? inside : [{ from: 0, to: length }];
+}
+
+/** A few words of what is cited: where the answer draws on it, or from its beginning. */
+export function excerpt({ text, excerpt: known, ...citation }) {
+  const bytes = new TextEncoder().encode(text);
+  return known ?? decode(bytes.subarray(marks(citation, bytes.length)[0].from)).slice(0, 200);
+}
+
+/** The bytes of a passage with what the citation marks. */
+function Passage({ bytes, citation, first }) {
+  const spans = marks(citation, bytes.length);
+  const cut = (from, to) => decode(bytes.subarray(from, to));
+  return html`<span class="passage">
+    ${spans.map(({ from, to }, n) => html`${cut(spans[n - 1]?.to ?? 0, from)}<mark ref=${n ? undefined : first} tabindex="-1">${cut(from, to)}</mark>`)}
+    ${cut(spans.at(-1).to)}</span>`;
+}
+
+/** What was cited, where its document no longer has it. */
+function Gone({ citation }) {
+  return html`<blockquote class="doctext"><${Passage} bytes=${new TextEncoder().encode(citation.text)} citation=${citation} /></blockquote>`;
+}
+
 /** The text of a document, `passage` marked and brought into view; without a passage, from its beginning. */
 export function DocumentText({ id, passage }) {
   const [state, setState] = useState({});
@@ -48,16 +74,16 @@ export function DocumentText({ id, passage }) {
   }, [state.bytes]);
   const { bytes, place, from, to, error } = state;
   if (error) return html`<${Trouble} error=${error} again=${error.status === 404 ? undefined : load} />
-    ${passage && html`<p>This is what was cited:</p><blockquote class="doctext"><mark>${passage.text}</mark></blockquote>`}`;
+    ${passage && html`<p>This is what was cited:</p><${Gone} citation=${passage} />`}`;
   if (!bytes) return html`<p class="faint" role="status">Reading the document…</p>`;
   const cut = (start, end) => decode(bytes.subarray(start, end));
   const marked = place
-    ? html`${cut(from, place.start)}<mark ref=${mark} tabindex="-1">${cut(place.start, place.end)}</mark>${cut(place.end, to)}`
+    ? html`${cut(from, place.start)}<${Passage} bytes=${bytes.subarray(place.start, place.end)} citation=${passage} first=${mark} />${cut(place.end, to)}`
     : cut(from, to);
   return html`
     ${place?.moved && html`<p class="note">The document has changed since it was cited; the passage is still in it.</p>`}
     ${passage && !place && html`<p class="note">The document has changed and no longer has the passage. This is what was cited:</p>
-      <blockquote class="doctext"><mark>${passage.text}</mark></blockquote>`}
+      <${Gone} citation=${passage} />`}
     ${from > 0 && html`<${Button} onClick=${() => setState({ ...state, from: boundary(bytes, from - MORE) })}>Show what comes before<//>`}
     <div class="doctext">${marked}</div>
     ${to < bytes.length && html`<${Button} onClick=${() => setState({ ...state, to: boundary(bytes, to + MORE) })}>Show what follows<//>`}`;

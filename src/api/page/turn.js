@@ -1,6 +1,7 @@
 // One question with its answer: the job's life, the answer as it comes, its sources, what can be done with it.
 import { isOver } from "./job.js";
 import { Markdown } from "./markdown.js";
+import { excerpt } from "./reader.js";
 import { cancel, jobOf } from "./turns.js";
 import { store } from "./store.js";
 import { Button, copy, html, useNow, useState, useStore } from "./ui.js";
@@ -83,7 +84,7 @@ function Sources({ citations, onSource }) {
       <button type="button" class="source" onClick=${() => onSource(citation)}>
         <span class="chip still">${citation.index}</span>
         <span class="name">${citation.title}</span>
-        <span class="quote">${citation.text.slice(0, 200).replace(/[#*_`>|\s]+/g, " ")}</span>
+        <span class="quote">${excerpt(citation).replace(/[#*_`>|\s]+/g, " ")}</span>
       </button>
     </li>`)}
   </ul>`;

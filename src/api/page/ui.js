@@ -168,6 +168,7 @@ export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
+    const before = document.activeElement;
     const area = document.createElement("textarea");
     area.value = text;
     area.className = "unseen";
@@ -175,6 +176,7 @@ export async function copy(text) {
     area.select();
     document.execCommand("copy");
     area.remove();
+    before?.focus();
   }
   announce("Copied");
 }

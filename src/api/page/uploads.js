@@ -137,12 +137,19 @@ async function watch() {
   refreshCollections();
 }
 
+/** Whether a path within a folder is one that people do not mean when they give the folder: `.git`, `.DS_Store`. */
+const hidden = (path) => path.split("/").some((part) => part.startsWith("."));
+
+/** The files of a folder that was chosen; what is hidden in it is left out. */
+export const chosenFolder = (files) => [...files].filter((file) => !hidden(file.webkitRelativePath));
+
 /** The files of a drop, those in folders included. What was dropped is read at once: it is gone after the event. */
 export async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.some((entry) => entry.isDirectory)) return [...transfer.files];
   const files = [];
   const walk = async (entry) => {
+    if (hidden(entry.fullPath)) return;
     if (entry.isFile) {
       const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
       const path = entry.fullPath.replace(/^\//, "");

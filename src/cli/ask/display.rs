@@ -1,6 +1,6 @@
 //! How an answer looks: as it is made, at its end, with what it cites.
 
-use std::{collections::HashSet, io, time::Duration};
+use std::{io, time::Duration};
 
 use crate::{
     cli::{
@@ -11,7 +11,6 @@ use crate::{
         clock::{Clock as _, SystemClock, Timestamp},
         job::Status,
     },
-    text::sentences::sentences,
 };
 
 /// Characters of a citation's text that are shown.
@@ -33,30 +32,21 @@ fn print_citations(terminal: Terminal, answer: &Answer) -> io::Result<()> {
     if !answer.citations.is_empty() {
         terminal.line("")?;
     }
-    answer.citations.iter().try_for_each(|citation| terminal.line(&cite(citation, &answer.answer)))
+    answer.citations.iter().try_for_each(|citation| terminal.line(&cite(citation)))
 }
 
-fn cite(citation: &Citation, answer: &str) -> String {
+fn cite(citation: &Citation) -> String {
     let source = citation.source.as_ref().map_or_else(String::new, |source| format!(" — {source}"));
-    let Citation { index, title, chunk, text, .. } = citation;
-    format!("[{index}] {title}{source} (chunk {chunk})\n    “{}”", excerpt(text, answer))
+    let Citation { index, title, chunk, .. } = citation;
+    format!("[{index}] {title}{source} (chunk {chunk})\n    “{}”", excerpt(citation))
 }
 
-/// The beginning of the passage's text from where it has most in common with the answer.
-fn excerpt(text: &str, answer: &str) -> String {
-    let words = |text: &str| -> HashSet<String> {
-        let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() > 3);
-        words.map(str::to_lowercase).collect()
-    };
-    let (said, mut best, mut most) = (words(answer), 0, 0);
-    for sentence in sentences(text) {
-        let common = words(&text[sentence.clone()]).intersection(&said).count();
-        if common > most {
-            (best, most) = (sentence.start, common);
-        }
-    }
-    let from = short(&text[best..], QUOTE);
-    if text[..best].trim().is_empty() { from } else { format!("…{from}") }
+/// The passage's text from where the answer draws on it.
+fn excerpt(Citation { text, start, support, .. }: &Citation) -> String {
+    let from = support.first().map_or(0, |span| span.start.saturating_sub(*start));
+    let (before, rest) = text.split_at_checked(from).unwrap_or(("", text));
+    let rest = short(rest, QUOTE);
+    if before.trim().is_empty() { rest } else { format!("…{rest}") }
 }
 
 /// What a person sees of one question.
@@ -177,19 +167,20 @@ pub(super) fn seconds(wait: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
-    fn an_excerpt_begins_where_passage_and_answer_meet() {
+    fn an_excerpt_begins_with_what_the_answer_draws_on() {
         let text = "# Leases\n\nWorkers beat. A lost lease is no failure of the job. It rises.";
-        assert_eq!(
-            excerpt(text, "A lost lease is no failure [1]."),
-            "…A lost lease is no failure of the job. It rises."
-        );
-        assert_eq!(
-            excerpt(text, "Nothing alike"),
-            "# Leases Workers beat. A lost lease is no failure of the job. It rises."
-        );
-        assert_eq!(excerpt("", "x"), "");
+        let excerpt = |support: Value| {
+            let citation = json!({ "index": 1, "text": text, "start": 100, "support": support });
+            excerpt(&serde_json::from_value(citation).unwrap())
+        };
+        assert_eq!(excerpt(json!([{ "start": 124, "end": 165 }])), "…A lost lease is no failure of the job. It rises.");
+        for nothing in [json!([]), json!([{ "start": 7, "end": 9 }]), json!([{ "start": 7000, "end": 9000 }])] {
+            assert_eq!(excerpt(nothing), "# Leases Workers beat. A lost lease is no failure of the job. It rises.");
+        }
     }
 }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::{clock::Timestamp, job::Status, replay::ReplayProgress};
+use crate::domain::{answer::Span, clock::Timestamp, job::Status, replay::ReplayProgress};
 
 /// A question to be submitted.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -200,6 +200,12 @@ pub struct Citation {
     /// The cited text.
     #[serde(default)]
     pub text: String,
+    /// Where the text begins in its document, in bytes.
+    #[serde(default)]
+    pub start: usize,
+    /// What of it the answer draws on, if that can be told.
+    #[serde(default)]
+    pub support: Vec<Span>,
 }
 
 /// One entry of a job's event log.

@@ -1,11 +1,13 @@
 //! Asking: the job's life as the page shows it, streams that go on, citations, keys, the keyboard.
 
+use std::time::Instant;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    on_both_queues,
-    site::{Line, Queue, Site},
+    in_both_shapes,
+    site::{Line, Shape, Site},
 };
 use crate::support::{
     eventually,
@@ -15,30 +17,44 @@ use crate::support::{
 const NOTES: &str = "# Release\n\nReleases leave the yard on Tuesdays, after the harbour master has signed.\n";
 const QUESTION: &str = "When do releases leave the yard?";
 
-on_both_queues!(
+in_both_shapes!(
     a_reload_in_mid_stream_goes_on_with_the_same_answer,
     a_provider_that_fails_twice_is_seen_retrying_and_then_answers,
     cancelling_closes_the_call_and_says_so,
+    an_answer_that_runs_in_one_tab_is_seen_in_another,
+    a_dropped_connection_is_told_and_goes_on_where_it_was,
+    a_wrong_key_of_the_provider_is_told_as_a_deferral_with_its_reason_and_time,
+    a_question_that_waits_says_how_many_are_before_it,
 );
 
-async fn asking(queue: Queue, replies: Vec<Reply>) -> (Site, ScriptedProvider) {
+async fn asking(shape: Shape, replies: Vec<Reply>) -> (Site, ScriptedProvider) {
     let provider = ScriptedProvider::start(replies).await;
-    let site = Site::start_with(queue, Some(&provider), &[]).await;
+    let site = Site::start_with(shape, Some(&provider), &[]).await;
     site.put("release", "Release notes", NOTES).await;
     (site, provider)
+}
+
+/// Says how long the machine took over a visit: what is left of a minute is the person's.
+fn took(begun: Instant, hands: &str) {
+    eprintln!("a first visit to its cited answer: {hands}, {:.1} s of waiting", begun.elapsed().as_secs_f32());
 }
 
 #[tokio::test]
 async fn a_first_visit_leads_to_a_cited_answer_whose_passage_opens_marked() {
     let site = Site::start().await;
+    let begun = Instant::now();
     let tab = site.open("").await;
     tab.says("There are no documents yet").await;
     tab.click("button", "A sample to try").await;
     tab.click("button", "What happens when a worker dies?").await;
     tab.says("Its lease runs out after 15 seconds").await;
+    // While an answer grows nobody can tell what it will draw on.
+    tab.until("document.querySelector('.facts')").await;
     tab.click("button", "Source 1").await;
     tab.until("document.querySelector('.reader mark')?.innerText.includes('Its lease runs out')").await;
-    // The mark is what was cited, byte for byte, and it is in view.
+    took(begun, "3 clicks");
+    // Of the cited passage what the answer quotes is marked, and it is in view.
+    tab.until("document.querySelector('.reader .passage').innerText.length > 2 * document.querySelector('.reader mark').innerText.length").await;
     tab.until("(() => { const r = document.querySelector('.reader mark').getBoundingClientRect(); return r.bottom > 0 && r.top < innerHeight; })()").await;
     tab.until("document.querySelector('.reader').contains(document.activeElement)").await;
     tab.press("Escape").await;
@@ -46,10 +62,75 @@ async fn a_first_visit_leads_to_a_cited_answer_whose_passage_opens_marked() {
     tab.finish();
 }
 
-async fn a_reload_in_mid_stream_goes_on_with_the_same_answer(queue: Queue) {
+#[tokio::test]
+async fn a_first_visit_with_a_file_of_ones_own_leads_to_its_passage() {
+    let site = Site::start().await;
+    let desk = tempfile::tempdir().expect("a folder");
+    let file = desk.path().join("release.md");
+    std::fs::write(&file, NOTES).expect("it can be written");
+    let begun = Instant::now();
+    let tab = site.open("").await;
+    tab.click("link", "Your own documents").await;
+    tab.choose("Choose files", &[file]).await;
+    tab.click("link", "Ask about it").await;
+    tab.until("document.activeElement.id === 'question'").await;
+    tab.type_text(QUESTION).await;
+    tab.press("Enter").await;
+    tab.click("button", "Source 1").await;
+    tab.until("document.querySelector('.reader mark')?.innerText.includes('on Tuesdays')").await;
+    took(begun, "4 clicks, a file chosen, a question typed");
+    tab.finish();
+}
+
+#[tokio::test]
+async fn of_a_cited_passage_the_sentence_behind_the_statement_is_marked_also_when_the_document_has_moved_or_gone() {
+    const MARKED: &str = "The lamp of the harbour office is lit at dusk.";
+    let (site, _provider) =
+        asking(Shape::Embedded, vec![Reply::text("Every dusk the harbour's lamp is lit [1].")]).await;
+    let text = format!("Of the harbour müch is tøld. {MARKED} The pilot boards at the outer buoy.");
+    site.put("lamp", "The lamp", &text).await;
+    let tab = site.open("").await;
+    tab.ask("When is the lamp of the harbour office lit?").await;
+    tab.until("document.querySelector('.facts')").await;
+    let marked = format!("document.querySelector('.reader mark')?.innerText === {}", json!(MARKED));
+    let look = async |note: &str| {
+        tab.click("button", "Source 1").await;
+        tab.until(&marked).await;
+        tab.says(note).await;
+        tab.press("Escape").await;
+    };
+    look("The pilot boards").await;
+    site.put("lamp", "The lamp", &format!("Something new stands before it. {text}")).await;
+    look("The document has changed since it was cited").await;
+    site.put("lamp", "The lamp", "Nothing of it is left.").await;
+    look("no longer has the passage").await;
+    // What the list of sources shows is the sentence as well, also after a reload.
+    tab.reload().await;
+    tab.until(&format!("document.querySelector('.source .quote').innerText.startsWith({})", json!(MARKED))).await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn copying_puts_the_answer_with_its_sources_on_the_clipboard() {
+    let (site, _provider) = asking(Shape::Embedded, vec![Reply::text("They leave on **Tuesdays** [1].")]).await;
+    let tab = site.open("").await;
+    tab.ask(QUESTION).await;
+    tab.click("button", "Copy").await;
+    let whole = "They leave on **Tuesdays** [1].\n\n[1] Release notes\n";
+    eventually(async || (tab.clipboard().await == whole).then_some(())).await;
+    // Over plain HTTP a browser has no clipboard to write to, and the older way is taken.
+    tab.eval("(window.clipboard = navigator.clipboard).writeText('')").await;
+    tab.eval("Object.defineProperty(navigator, 'clipboard', { value: undefined })").await;
+    tab.click("button", "Copy").await;
+    eventually(async || (tab.clipboard().await == whole).then_some(())).await;
+    tab.until("document.activeElement.innerText === 'Copy'").await;
+    tab.finish();
+}
+
+async fn a_reload_in_mid_stream_goes_on_with_the_same_answer(shape: Shape) {
     let gate = Gate::new();
     let (site, provider) =
-        asking(queue, vec![Reply::text("They leave on Tuesdays [1].").pieces(3).held_after_first_by(&gate)]).await;
+        asking(shape, vec![Reply::text("They leave on Tuesdays [1].").pieces(3).held_after_first_by(&gate)]).await;
     let tab = site.open("").await;
     tab.ask(QUESTION).await;
     tab.says("They leav").await;
@@ -65,12 +146,10 @@ async fn a_reload_in_mid_stream_goes_on_with_the_same_answer(queue: Queue) {
     tab.finish();
 }
 
-#[tokio::test]
-async fn an_answer_that_runs_in_one_tab_is_seen_in_another() {
+async fn an_answer_that_runs_in_one_tab_is_seen_in_another(shape: Shape) {
     let gate = Gate::new();
     let (site, provider) =
-        asking(Queue::Embedded, vec![Reply::text("They leave on Tuesdays [1].").pieces(3).held_after_first_by(&gate)])
-            .await;
+        asking(shape, vec![Reply::text("They leave on Tuesdays [1].").pieces(3).held_after_first_by(&gate)]).await;
     let (tab, other) = (site.open("").await, site.open("").await);
     tab.ask(QUESTION).await;
     tab.says("They leav").await;
@@ -84,13 +163,11 @@ async fn an_answer_that_runs_in_one_tab_is_seen_in_another() {
     other.finish();
 }
 
-#[tokio::test]
-async fn a_dropped_connection_is_told_and_goes_on_where_it_was() {
+async fn a_dropped_connection_is_told_and_goes_on_where_it_was(shape: Shape) {
     let gate = Gate::new();
     let (site, _provider) =
-        asking(Queue::Embedded, vec![Reply::text("They leave on Tuesdays [1].").pieces(3).held_after_first_by(&gate)])
-            .await;
-    let line = Line::to(&site.up.url).await;
+        asking(shape, vec![Reply::text("They leave on Tuesdays [1].").pieces(3).held_after_first_by(&gate)]).await;
+    let line = Line::to(&site.url).await;
     let tab = site.browser.open(&line.url).await;
     tab.ask(QUESTION).await;
     tab.says("They leav").await;
@@ -104,10 +181,10 @@ async fn a_dropped_connection_is_told_and_goes_on_where_it_was() {
     tab.finish();
 }
 
-async fn a_provider_that_fails_twice_is_seen_retrying_and_then_answers(queue: Queue) {
+async fn a_provider_that_fails_twice_is_seen_retrying_and_then_answers(shape: Shape) {
     let gate = Gate::new();
     let failing = Reply::status(500).held_by(&gate);
-    let (site, provider) = asking(queue, vec![failing, Reply::status(500), Reply::text("On Tuesdays [1].")]).await;
+    let (site, provider) = asking(shape, vec![failing, Reply::status(500), Reply::text("On Tuesdays [1].")]).await;
     let tab = site.open("").await;
     tab.ask(QUESTION).await;
     provider.until("the first call", |counts| counts.in_flight == 1).await;
@@ -121,13 +198,10 @@ async fn a_provider_that_fails_twice_is_seen_retrying_and_then_answers(queue: Qu
     tab.finish();
 }
 
-#[tokio::test]
-async fn a_wrong_key_of_the_provider_is_told_as_a_deferral_with_its_reason_and_time() {
-    let (site, provider) = asking(
-        Queue::Embedded,
-        vec![Reply::default_forever(Reply::error(401, "invalid_api_key", "Incorrect API key provided"))],
-    )
-    .await;
+async fn a_wrong_key_of_the_provider_is_told_as_a_deferral_with_its_reason_and_time(shape: Shape) {
+    let (site, provider) =
+        asking(shape, vec![Reply::default_forever(Reply::error(401, "invalid_api_key", "Incorrect API key provided"))])
+            .await;
     let tab = site.open("").await;
     tab.ask(QUESTION).await;
     tab.says("Deferred: ").await;
@@ -138,8 +212,8 @@ async fn a_wrong_key_of_the_provider_is_told_as_a_deferral_with_its_reason_and_t
     tab.finish();
 }
 
-async fn cancelling_closes_the_call_and_says_so(queue: Queue) {
-    let (site, provider) = asking(queue, vec![Reply::text("one two three four").pieces(4).stall_after(2)]).await;
+async fn cancelling_closes_the_call_and_says_so(shape: Shape) {
+    let (site, provider) = asking(shape, vec![Reply::text("one two three four").pieces(4).stall_after(2)]).await;
     let tab = site.open("").await;
     tab.ask(QUESTION).await;
     tab.says("one two").await;
@@ -152,12 +226,11 @@ async fn cancelling_closes_the_call_and_says_so(queue: Queue) {
     tab.finish();
 }
 
-#[tokio::test]
-async fn a_question_that_waits_says_how_many_are_before_it() {
+async fn a_question_that_waits_says_how_many_are_before_it(shape: Shape) {
     let gate = Gate::new();
     let provider =
         ScriptedProvider::start(vec![Reply::default_forever(Reply::text("On Tuesdays [1].").held_by(&gate))]).await;
-    let site = Site::start_with(Queue::Embedded, Some(&provider), &[("RAGQ_WORKER__CHAT_SLOTS", "1")]).await;
+    let site = Site::start_with(shape, Some(&provider), &[("RAGQ_WORKER__CHAT_SLOTS", "1")]).await;
     site.put("release", "Release notes", NOTES).await;
     for _ in 0..3 {
         site.send(Method::POST, "/chat", json!({ "query": QUESTION })).await;
@@ -172,7 +245,7 @@ async fn a_question_that_waits_says_how_many_are_before_it() {
 
 #[tokio::test]
 async fn a_key_is_asked_for_kept_for_the_session_only_and_can_be_forgotten() {
-    let site = Site::start_with(Queue::Embedded, None, &[("RAGQ_API__KEYS", "sales:key-of-sales-0123456789")]).await;
+    let site = Site::start_with(Shape::Embedded, None, &[("RAGQ_API__KEYS", "sales:key-of-sales-0123456789")]).await;
     let tab = site.open("").await;
     tab.says("This server wants an API key").await;
     tab.fill("API key", "key-of-nobody-0123456789").await;

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     process::Stdio,
     sync::{
         Arc, Mutex,
@@ -22,6 +23,8 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
+
+use crate::support::eventually;
 
 /// How long the browser may take over one command.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -255,6 +258,44 @@ impl Tab {
             let params = json!({ "type": kind, "x": place["x"], "y": place["y"], "button": "left", "clickCount": 1 });
             self.call("Input.dispatchMouseEvent", params).await;
         }
+    }
+
+    /// Clicks on the button that is called so, and picks these files or folders in the dialog that opens.
+    pub async fn choose(&self, button: &str, paths: &[PathBuf]) {
+        let opened = || self.events("Page.fileChooserOpened");
+        let before = opened().len();
+        self.call("Page.setInterceptFileChooserDialog", json!({ "enabled": true })).await;
+        self.click("button", button).await;
+        let dialog = eventually(async || opened().get(before).cloned()).await;
+        let node = &dialog["backendNodeId"];
+        self.call("DOM.setFileInputFiles", json!({ "files": paths, "backendNodeId": node })).await;
+    }
+
+    /// Drags files or folders from the desk over the element that a selector finds, and lets go of them there.
+    pub async fn drop_files(&self, place: &str, paths: &[PathBuf]) {
+        self.until(&format!("document.querySelector({})", json!(place))).await;
+        let middle = format!(
+            "(() => {{ const r = document.querySelector({}).getBoundingClientRect();
+               return {{ x: r.x + r.width / 2, y: r.y + r.height / 2 }}; }})()",
+            json!(place)
+        );
+        let place = self.eval(&middle).await;
+        let data = json!({ "items": [], "files": paths, "dragOperationsMask": 1 });
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            let params = json!({ "type": kind, "x": place["x"], "y": place["y"], "data": data });
+            self.call("Input.dispatchDragEvent", params).await;
+        }
+    }
+
+    /// What is on the clipboard.
+    pub async fn clipboard(&self) -> String {
+        self.call(
+            "Browser.grantPermissions",
+            json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] }),
+        )
+        .await;
+        let text = self.eval("(window.clipboard ?? navigator.clipboard).readText()").await;
+        text.as_str().expect("a text").to_owned()
     }
 
     /// Types text where the focus is.

@@ -1,8 +1,80 @@
 //! Documents: files in with the fate of each, the list, chunks, deletion, collections.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 
 use super::{browser::Tab, site::Site};
+
+/// Files on the desk of the person before the page, by their paths below it.
+fn desk(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let desk = tempfile::tempdir().expect("a folder");
+    for (path, text) in files {
+        let path = desk.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("it is below the desk")).expect("a folder");
+        std::fs::write(path, text).expect("it can be written");
+    }
+    desk
+}
+
+const BERTHS: [(&str, &str); 5] = [
+    ("harbour/berths/north.md", "# North\n\nShips of the northern line moor at the berth with the green lamp.\n"),
+    ("harbour/berths/deep/south.txt", "Ships of the southern line moor at the berth with the white lamp."),
+    ("harbour/pilots.html", "<h1>Pilots</h1><p>The pilot boards at the outer buoy.</p>"),
+    ("harbour/.notes/private.md", "Nobody is to read this."),
+    ("harbour/.DS_Store", "no document at all"),
+];
+
+/// A folder's files are there under their paths, and what is hidden in it is not.
+async fn the_harbour_is_taken_in(tab: &Tab) {
+    tab.says("3 files taken in").await;
+    let names = "[...document.querySelectorAll('.upload .name')].map((e) => e.innerText).sort().join()";
+    let expected = "harbour/berths/deep/south.txt,harbour/berths/north.md,harbour/pilots.html";
+    tab.until(&format!("{names} === {}", json!(expected))).await;
+    tab.click("link", "Ask about them").await;
+    tab.ask("Where do ships of the southern line moor?").await;
+    tab.says("the berth with the white lamp").await;
+}
+
+fn all(paths: &[&str], desk: &Path) -> Vec<PathBuf> {
+    paths.iter().map(|path| desk.join(path)).collect()
+}
+
+#[tokio::test]
+async fn a_folder_that_is_dropped_is_taken_in_with_all_that_is_below_it() {
+    let (site, desk) = (Site::start().await, desk(&BERTHS));
+    let tab = site.open("#/documents").await;
+    tab.drop_files(".drop", &all(&["harbour"], desk.path())).await;
+    the_harbour_is_taken_in(&tab).await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn a_folder_that_is_chosen_is_taken_in_with_all_that_is_below_it() {
+    let (site, desk) = (Site::start().await, desk(&BERTHS));
+    let tab = site.open("#/documents").await;
+    tab.choose("Choose a folder", &all(&["harbour"], desk.path())).await;
+    the_harbour_is_taken_in(&tab).await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn files_are_chosen_in_the_dialog_and_again_once_they_are_in() {
+    let (site, desk) = (Site::start().await, desk(&BERTHS));
+    let tab = site.open("#/documents").await;
+    let files = all(&["harbour/berths/north.md", "harbour/pilots.html"], desk.path());
+    tab.choose("Choose files", &files).await;
+    tab.says("2 files taken in").await;
+    // The same files once more are an event of their own, and known to be the same.
+    tab.choose("Choose files", &files).await;
+    tab.says("4 files taken in").await;
+    tab.until(
+        "[...document.querySelectorAll('.upload')].filter((e) => e.innerText.includes('Unchanged')).length === 2",
+    )
+    .await;
+    tab.until("document.querySelectorAll('tbody tr').length === 2").await;
+    tab.finish();
+}
 
 /// Drops files on the page as a hand would: names with contents.
 async fn drop_files(tab: &Tab, place: &str, files: &[(String, &str)]) {

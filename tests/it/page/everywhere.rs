@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     browser::Tab,
-    site::{ADMIN_TOKEN, Queue, Site},
+    site::{ADMIN_TOKEN, Shape, Site},
 };
 use crate::support::provider::{Reply, ScriptedProvider};
 
@@ -31,7 +31,7 @@ async fn lived_in() -> (Site, ScriptedProvider, Tab) {
     let too_long = || Reply::error(400, "context_length_exceeded", "This model's maximum context length is 10 tokens.");
     let refused = Reply::error(400, "content_filter", "The response was filtered.");
     let provider = ScriptedProvider::start(vec![too_long(), too_long(), refused]).await;
-    let site = Site::start_with(Queue::Embedded, Some(&provider), &[]).await;
+    let site = Site::start_with(Shape::Embedded, Some(&provider), &[]).await;
     let handbook = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     for name in ["jobs", "questions", "reliability", "retrieval", "models", "operations"] {
         let text = std::fs::read_to_string(handbook.join(format!("{name}.md"))).expect("a page of the handbook");

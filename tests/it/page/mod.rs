@@ -8,15 +8,15 @@ mod operator;
 mod safety;
 mod site;
 
-/// The same test with the jobs in a file and in Redis.
-macro_rules! on_both_queues {
+/// The same test with everything in one process, and with an API and a worker of their own on Redis.
+macro_rules! in_both_shapes {
     ($($name:ident),* $(,)?) => {
         mod embedded {
-            $(#[tokio::test] async fn $name() { super::$name(crate::page::site::Queue::Embedded).await })*
+            $(#[tokio::test] async fn $name() { super::$name(crate::page::site::Shape::Embedded).await })*
         }
-        mod redis {
-            $(#[tokio::test] async fn $name() { super::$name(crate::page::site::Queue::Redis).await })*
+        mod distributed {
+            $(#[tokio::test] async fn $name() { super::$name(crate::page::site::Shape::Distributed).await })*
         }
     };
 }
-use on_both_queues;
+use in_both_shapes;

@@ -5,22 +5,29 @@ use serde_json::{Value, json};
 
 use super::{
     browser::Tab,
-    on_both_queues,
-    site::{ADMIN_TOKEN, Queue, Site},
+    in_both_shapes,
+    site::{ADMIN_TOKEN, Shape, Site},
 };
 use crate::support::provider::{Reply, ScriptedProvider};
 
 const NOTES: &str = "Releases leave the yard on Tuesdays, after the harbour master has signed.";
 
-on_both_queues!(a_group_is_replayed_at_a_rate_after_a_dry_run, pausing_holds_questions_back_until_they_are_resumed);
+in_both_shapes!(
+    a_group_is_replayed_at_a_rate_after_a_dry_run,
+    pausing_holds_questions_back_until_they_are_resumed,
+    the_last_hour_is_drawn_and_summed_up_by_kind,
+    a_provider_that_is_closed_shows_why_and_when_it_is_probed,
+    a_letter_shows_its_attempts_and_goes_back_into_the_queue_as_edited,
+    selected_letters_are_discarded_after_a_question,
+);
 
 fn too_long() -> Reply {
     Reply::error(400, "context_length_exceeded", "This model's maximum context length is 10 tokens.")
 }
 
-async fn operating(queue: Queue, replies: Vec<Reply>) -> (Site, ScriptedProvider) {
+async fn operating(shape: Shape, replies: Vec<Reply>) -> (Site, ScriptedProvider) {
     let provider = ScriptedProvider::start(replies).await;
-    let site = Site::start_with(queue, Some(&provider), &[]).await;
+    let site = Site::start_with(shape, Some(&provider), &[]).await;
     site.put("release", "Release notes", NOTES).await;
     (site, provider)
 }
@@ -51,8 +58,8 @@ async fn a_wrong_admin_token_is_refused_and_the_right_one_opens_both_views() {
     tab.finish();
 }
 
-async fn pausing_holds_questions_back_until_they_are_resumed(queue: Queue) {
-    let (site, provider) = operating(queue, vec![Reply::text("On Tuesdays [1].")]).await;
+async fn pausing_holds_questions_back_until_they_are_resumed(shape: Shape) {
+    let (site, provider) = operating(shape, vec![Reply::text("On Tuesdays [1].")]).await;
     let tab = unlocked(&site, "#/queue").await;
     tab.click("button", "Pause questions").await;
     tab.says("What is paused is still accepted").await;
@@ -66,9 +73,8 @@ async fn pausing_holds_questions_back_until_they_are_resumed(queue: Queue) {
     tab.finish();
 }
 
-#[tokio::test]
-async fn the_last_hour_is_drawn_and_summed_up_by_kind() {
-    let (site, _provider) = operating(Queue::Embedded, vec![Reply::text("On Tuesdays [1]."), too_long()]).await;
+async fn the_last_hour_is_drawn_and_summed_up_by_kind(shape: Shape) {
+    let (site, _provider) = operating(shape, vec![Reply::text("On Tuesdays [1]."), too_long()]).await;
     site.ask("When do releases leave?", "completed").await;
     site.ask("When do releases leave, in every detail?", "dead").await;
     let tab = unlocked(&site, "#/queue").await;
@@ -82,10 +88,9 @@ async fn the_last_hour_is_drawn_and_summed_up_by_kind() {
     tab.finish();
 }
 
-#[tokio::test]
-async fn a_provider_that_is_closed_shows_why_and_when_it_is_probed() {
+async fn a_provider_that_is_closed_shows_why_and_when_it_is_probed(shape: Shape) {
     let wrong = Reply::default_forever(Reply::error(401, "invalid_api_key", "Incorrect API key provided"));
-    let (site, provider) = operating(Queue::Embedded, vec![wrong]).await;
+    let (site, provider) = operating(shape, vec![wrong]).await;
     let tab = unlocked(&site, "#/queue").await;
     tab.says("Circuit breakers").await;
     site.ask("When do releases leave?", "scheduled").await;
@@ -97,9 +102,8 @@ async fn a_provider_that_is_closed_shows_why_and_when_it_is_probed() {
     tab.finish();
 }
 
-#[tokio::test]
-async fn a_letter_shows_its_attempts_and_goes_back_into_the_queue_as_edited() {
-    let (site, provider) = operating(Queue::Embedded, vec![too_long(), Reply::text("On Tuesdays [1].")]).await;
+async fn a_letter_shows_its_attempts_and_goes_back_into_the_queue_as_edited(shape: Shape) {
+    let (site, provider) = operating(shape, vec![too_long(), Reply::text("On Tuesdays [1].")]).await;
     let job = site.ask("When do releases leave, in every detail?", "dead").await;
     let tab = unlocked(&site, "#/letters").await;
     tab.says("context too long").await;
@@ -117,8 +121,8 @@ async fn a_letter_shows_its_attempts_and_goes_back_into_the_queue_as_edited() {
     tab.finish();
 }
 
-async fn a_group_is_replayed_at_a_rate_after_a_dry_run(queue: Queue) {
-    let (site, provider) = operating(queue, (0..4).map(|_| too_long()).collect()).await;
+async fn a_group_is_replayed_at_a_rate_after_a_dry_run(shape: Shape) {
+    let (site, provider) = operating(shape, (0..4).map(|_| too_long()).collect()).await;
     for n in 0..4 {
         site.ask(&format!("When do releases leave, question {n}?"), "dead").await;
     }
@@ -139,9 +143,8 @@ async fn a_group_is_replayed_at_a_rate_after_a_dry_run(queue: Queue) {
     tab.finish();
 }
 
-#[tokio::test]
-async fn selected_letters_are_discarded_after_a_question() {
-    let (site, _provider) = operating(Queue::Embedded, vec![too_long(), too_long(), too_long()]).await;
+async fn selected_letters_are_discarded_after_a_question(shape: Shape) {
+    let (site, _provider) = operating(shape, vec![too_long(), too_long(), too_long()]).await;
     for n in 0..3 {
         site.ask(&format!("When do releases leave, question {n}?"), "dead").await;
     }

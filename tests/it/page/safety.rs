@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::site::{Queue, Site};
+use super::site::{Shape, Site};
 use crate::support::provider::{Reply, ScriptedProvider};
 
 /// Everything a document can try: scripts, handlers, frames, forms, styles, images and links that call home.
@@ -25,7 +25,7 @@ async fn no_script_of_a_document_or_an_answer_ever_runs() {
         Reply::text(deep),
     ])
     .await;
-    let site = Site::start_with(Queue::Embedded, Some(&provider), &[]).await;
+    let site = Site::start_with(Shape::Embedded, Some(&provider), &[]).await;
     site.put("hostile", "<img src=x onerror=window.owned=1>", HOSTILE).await;
     let tab = site.open("").await;
     tab.ask("When do releases <script>window.owned=1</script> leave the yard?").await;
@@ -42,7 +42,7 @@ async fn no_script_of_a_document_or_an_answer_ever_runs() {
     let links = tab.eval("[...document.querySelectorAll('.prose a')].map((a) => a.protocol)").await;
     assert_eq!(links, json!(["https:"]), "the image is a link; the answer that is nested too deep is shown as it is");
     assert_eq!(tab.eval("window.owned ?? null").await, json!(null));
-    let elsewhere: Vec<_> = tab.requests().into_iter().filter(|url| !url.starts_with(&site.up.url)).collect();
+    let elsewhere: Vec<_> = tab.requests().into_iter().filter(|url| !url.starts_with(&site.url)).collect();
     assert_eq!(elsewhere, ["about:blank"; 0], "nothing is asked from elsewhere");
     tab.finish();
 }
@@ -56,7 +56,7 @@ async fn the_first_view_weighs_at_most_200_kilobytes_and_comes_from_one_place() 
     let bytes = tab.bytes();
     assert!((50_000..=200_000).contains(&bytes), "{bytes} bytes");
     let requests = tab.requests();
-    assert!(requests.iter().all(|url| url.starts_with(&site.up.url)), "{requests:?}");
+    assert!(requests.iter().all(|url| url.starts_with(&site.url)), "{requests:?}");
     tab.finish();
 }
 

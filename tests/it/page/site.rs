@@ -1,8 +1,9 @@
-//! A real ragq with a page in a real Chromium, embedded or on Redis, quoting or with the scripted provider.
+//! A real ragq with a page in a real Chromium, in one process or in several, quoting or with the scripted provider.
+
+use std::any::Any;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -11,66 +12,67 @@ use tokio::{
 };
 
 use super::browser::{Browser, Tab};
-use crate::support::{eventually, process::Up, provider::ScriptedProvider, redis::Server};
+use crate::{
+    faults::member::Member,
+    support::{eventually, process::Up, provider::ScriptedProvider, qdrant, redis},
+};
 
 /// The admin token of every site.
 pub const ADMIN_TOKEN: &str = "the-operators-token-of-the-page";
 
-/// Where jobs are kept.
+/// How ragq is deployed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Queue {
+pub enum Shape {
+    /// `ragq up`.
     Embedded,
-    Redis,
+    /// `ragq api` and `ragq worker` on Redis and Qdrant.
+    Distributed,
 }
 
 /// A running ragq and a browser.
 pub struct Site {
-    pub up: Up,
+    pub url: String,
     pub browser: Browser,
     http: reqwest::Client,
-    _redis: Option<Server>,
-    _folder: TempDir,
+    /// What runs for it, and ends with it.
+    _running: Box<dyn Any>,
 }
 
 impl Site {
     /// A site that quotes its documents.
     pub async fn start() -> Self {
-        Self::start_with(Queue::Embedded, None, &[]).await
+        Self::start_with(Shape::Embedded, None, &[]).await
     }
 
     /// A site whose questions go to `provider`, with a short backoff and more settings.
-    pub async fn start_with(queue: Queue, provider: Option<&ScriptedProvider>, more: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let redis = match queue {
-            Queue::Redis => Some(Server::start(&[]).await),
-            Queue::Embedded => None,
-        };
-        let (redis_url, model_url) = (redis.as_ref().map(Server::url), provider.map(ScriptedProvider::base_url));
+    pub async fn start_with(shape: Shape, provider: Option<&ScriptedProvider>, more: &[(&str, &str)]) -> Self {
+        let model_url = provider.map(ScriptedProvider::base_url);
         let mut settings = vec![
             ("RAGQ_ADMIN_TOKEN", ADMIN_TOKEN),
             ("RAGQ_QUEUE__BACKOFF_BASE_MS", "20"),
             ("RAGQ_QUEUE__BACKOFF_CAP_MS", "100"),
             ("RUST_LOG", "warn"),
         ];
-        settings.extend(redis_url.as_ref().map(|url| ("REDIS_URL", url.as_str())));
         settings.extend(model_url.as_ref().map(|url| ("OPENAI_BASE_URL", url.as_str())));
         settings.extend(more);
-        let data = folder.path().join("data");
         // It comes up while ragq does.
         let browser = Browser::start();
-        let up = Up::start(&data, &settings).await;
+        let (url, running) = match shape {
+            Shape::Embedded => embedded(&settings).await,
+            Shape::Distributed => distributed(&settings).await,
+        };
         let http = reqwest::Client::builder().build().expect("a client");
-        Self { up, browser, http, _redis: redis, _folder: folder }
+        Self { url, browser, http, _running: running }
     }
 
     /// The page at this place.
     pub async fn open(&self, hash: &str) -> Tab {
-        self.browser.open(&format!("{}/{hash}", self.up.url)).await
+        self.browser.open(&format!("{}/{hash}", self.url)).await
     }
 
     /// Sends a request past the page, with the admin token where that is wanted; a body of `null` is none.
     pub async fn send(&self, method: Method, path: &str, body: Value) -> Value {
-        let mut request = self.http.request(method, format!("{}{path}", self.up.url));
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
         if path.starts_with("/admin") {
             request = request.bearer_auth(ADMIN_TOKEN);
         }
@@ -97,13 +99,28 @@ impl Site {
 
     /// Takes in a text and waits until it can be found.
     pub async fn put(&self, id: &str, title: &str, text: &str) {
-        self.send(Method::POST, "/documents", json!({ "document_id": id, "title": title, "text": text })).await;
-        eventually(async || {
-            let record = self.send(Method::GET, &format!("/documents/{id}"), Value::Null).await;
-            (record["state"] == "ready").then_some(())
-        })
-        .await;
+        let body = json!({ "document_id": id, "title": title, "text": text });
+        let job = self.send(Method::POST, "/documents", body).await["job_id"].clone();
+        let job = job.as_str().expect("a job id");
+        let view = self.send(Method::GET, &format!("/job-status?job_id={job}&wait_ms=30000"), Value::Null).await;
+        assert_eq!(view["status"], "completed", "{view}");
     }
+}
+
+async fn embedded(settings: &[(&str, &str)]) -> (String, Box<dyn Any>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let up = Up::start(&folder.path().join("data"), settings).await;
+    (up.url.clone(), Box::new((up, folder)))
+}
+
+async fn distributed(settings: &[(&str, &str)]) -> (String, Box<dyn Any>) {
+    let (redis, qdrant) = (redis::Server::start(&[]).await, qdrant::Server::start());
+    let stores = [("REDIS_URL", redis.url()), ("QDRANT_URL", qdrant.url())];
+    let own = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    let environment: Vec<_> = stores.into_iter().map(|(name, url)| (name.to_owned(), url)).chain(own).collect();
+    let api = Member::start("api", "api", &environment).await;
+    let worker = Member::start("worker", "worker", &environment).await;
+    (api.url.clone(), Box::new((api, worker, redis, qdrant)))
 }
 
 /// The network between the browser and ragq, which can be cut.
