@@ -19,6 +19,7 @@ use ragq::{
         failure::Failure,
         ids::{DocumentId, JobId, Tenant},
         job::{Kind, NewJob, Priority, Submitted},
+        origin::Origin,
     },
     extract::Extractor,
     index::{Found, IndexedDocument, PassageIndex, SearchQuery},
@@ -100,7 +101,7 @@ fn job() -> NewJob {
         idempotency: None,
         conversation_id: None,
         document: None,
-        traceparent: None,
+        origin: Origin::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, header, request::Parts};
 
 use super::{
     problem::{Problem, ProblemCode, Result},
-    request::RequestId,
+    request::Received,
     state::ApiState,
 };
 use crate::{
@@ -176,7 +176,7 @@ impl FromRequestParts<ApiState> for Admin {
             Some(token) if token.matches(presented) => Ok(Self {
                 name: ADMIN,
                 remote_address: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
-                request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+                request_id: parts.extensions.get::<Received>().map(|request| request.id.clone()).unwrap_or_default(),
             }),
             Some(_) => Err(unauthorized("send the admin token as \"Authorization: Bearer TOKEN\"")),
             None => Err(unauthorized("no admin token is set (RAGQ_ADMIN_TOKEN): the admin routes are closed")),

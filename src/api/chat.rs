@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{extract::State, response::Response};
+use axum::{Extension, extract::State, response::Response};
 use http::HeaderMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use super::{
     auth::Submitter,
     fields::{COLLECTION, CONVERSATION_ID, Fields, Text},
-    input::{Body, Params, idempotency_key, traceparent},
+    input::{Body, Params, idempotency_key},
     problem::{Problem, Result},
+    request::Received,
     state::ApiState,
     submit::{Accepted, accepted, idempotency, submit},
 };
@@ -21,6 +22,7 @@ use crate::{
     domain::{
         ids::{Collection, JobId, Tenant},
         job::{Kind, NewJob, Priority},
+        origin::Origin,
     },
 };
 
@@ -109,7 +111,7 @@ impl ChatRequest {
             idempotency: None,
             conversation_id: self.conversation_id,
             document: None,
-            traceparent: None,
+            origin: Origin::default(),
         })
     }
 }
@@ -145,16 +147,15 @@ fn fields(body: &Body, Params(query): Params) -> Result<Fields> {
 pub async fn ask(
     State(state): State<ApiState>,
     Submitter { tenant }: Submitter,
+    Extension(received): Extension<Received>,
     headers: HeaderMap,
     query: Params,
     body: Body,
 ) -> Result<Response> {
     let request = ChatRequest::read(fields(&body, query)?, &state.api)?;
     let key = idempotency_key(&headers)?;
-    let id = JobId::new(state.clock.now().0);
-    let mut job = request.into_job(id, tenant, state.queue.max_attempts)?;
+    let mut job = request.into_job(received.job_id, tenant, state.queue.max_attempts)?;
     job.idempotency = idempotency(key, &job.payload);
-    job.traceparent = traceparent(&headers);
-    let stored = submit(&state, job).await?;
+    let stored = submit(&state, &received, job).await?;
     Ok(accepted(stored, Accepted::of(stored.id)))
 }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -18,6 +18,7 @@ use super::{
     fields::Fields,
     input::{Body, Params},
     problem::Result,
+    request::Received,
     state::ApiState,
     submit::{accepted, submit},
 };
@@ -27,6 +28,7 @@ use crate::{
         failure::Code,
         ids::{JobId, Tenant},
         job::{DeadReason, Kind, NewJob, Priority},
+        origin::Origin,
         replay::{ReplayOrder, Selection},
     },
     queue::DeadLetterFilter,
@@ -137,6 +139,7 @@ impl Wanted {
 pub async fn replay_many(
     State(state): State<ApiState>,
     admin: Admin,
+    Extension(received): Extension<Received>,
     Params(params): Params,
     body: Body,
 ) -> Result<Response> {
@@ -148,7 +151,7 @@ pub async fn replay_many(
         return Ok(Json(BulkReplayDryRun { matched, replayed: 0 }).into_response());
     }
     let order = ReplayOrder { selection, dead_by, matched, rate_per_second };
-    let stored = submit(&state, job(&state, &order)).await?;
+    let stored = submit(&state, &received, job(&state, received.job_id, &order)).await?;
     let Selection { reason, code, kind, ids } = &order.selection;
     let ids = ids.as_ref().map(Vec::len);
     let asked = json!({ "reason": reason, "code": code, "kind": kind, "ids": ids, "limit": limit,
@@ -157,9 +160,9 @@ pub async fn replay_many(
     Ok(accepted(stored, BulkReplay { job_id: stored.id, matched }))
 }
 
-fn job(state: &ApiState, order: &ReplayOrder) -> NewJob {
+fn job(state: &ApiState, id: JobId, order: &ReplayOrder) -> NewJob {
     NewJob {
-        id: JobId::new(state.clock.now().0),
+        id,
         tenant: Tenant::operator(),
         kind: Kind::Replay,
         priority: Priority::Normal,
@@ -170,6 +173,6 @@ fn job(state: &ApiState, order: &ReplayOrder) -> NewJob {
         idempotency: None,
         conversation_id: None,
         document: None,
-        traceparent: None,
+        origin: Origin::default(),
     }
 }

@@ -11,47 +11,63 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tracing::{Instrument, debug, error, info, info_span};
-use ulid::Ulid;
 
 use super::{
+    input::traceparent,
     problem::{Problem, ProblemCode},
     state::ApiState,
     submit::ForLog,
 };
+use crate::domain::{clock::Timestamp, ids::JobId, origin::TraceContext};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of the request: the caller's, if it is harmless, else a new one.
-fn request_id(request: &Request, state: &ApiState) -> String {
-    let sane = |text: &&str| {
-        (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
-    };
-    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
-    let new = || Ulid::from_parts(state.clock.now().0.max(0) as u64, rand::random()).to_string();
-    given.map_or_else(new, str::to_owned)
+/// What the request that is being answered is known by.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Its id.
+    pub id: String,
+    /// The id for the job that it makes, should it make one.
+    pub job_id: JobId,
+    /// Its place in its trace.
+    pub context: TraceContext,
 }
 
-/// The id of the request that is being answered.
-#[derive(Clone, Debug)]
-pub struct RequestId(pub String);
+impl Received {
+    /// The caller's id and trace context as far as they are given and harmless; else it is called like the job that it
+    /// may make, so that one id finds them all.
+    fn new(headers: &HeaderMap, now: Timestamp) -> Self {
+        let sane = |text: &&str| {
+            (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
+        };
+        let job_id = JobId::new(now.0);
+        let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
+        Self {
+            id: given.map_or_else(|| job_id.to_string(), str::to_owned),
+            job_id,
+            context: traceparent(headers).unwrap_or_else(|| TraceContext::of(job_id)),
+        }
+    }
+}
 
 /// The outermost layer.
 pub async fn around(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    let id = request_id(&request, &state);
-    request.extensions_mut().insert(RequestId(id.clone()));
+    let received = Received::new(request.headers(), state.clock.now());
+    request.extensions_mut().insert(received.clone());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let begun = Instant::now();
-    let span = info_span!("request", request.id = %id);
-    let mut response = next.run(request).instrument(span).await;
+    // Whatever is logged meanwhile says which request it is about.
+    let span = info_span!("request", request.id = %received.id, trace_id = %received.context.trace);
+    let mut response = next.run(request).instrument(span.clone()).await;
     if state.leaving.is_cancelled() {
         // A caller that keeps its connection would go on here until it breaks under a request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     state.metrics.request(&method, &route, response.status(), begun.elapsed());
-    finish(response, &id, &method, &route, begun)
+    span.in_scope(|| finish(response, &received.id, &method, &route, begun))
 }
 
 fn finish(mut response: Response, id: &str, method: &Method, route: &str, begun: Instant) -> Response {
@@ -71,22 +87,22 @@ fn finish(mut response: Response, id: &str, method: &Method, route: &str, begun:
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
         .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
-    log(&response, problem.as_ref(), id, method, route, begun);
+    log(&response, problem.as_ref(), method, route, begun);
     response
 }
 
-fn log(response: &Response, problem: Option<&Problem>, id: &str, method: &Method, route: &str, begun: Instant) {
+fn log(response: &Response, problem: Option<&Problem>, method: &Method, route: &str, begun: Instant) {
     let status = response.status().as_u16();
     let duration_ms = begun.elapsed().as_millis() as u64;
     let code = problem.map(|problem| problem.code().as_str());
     let job = response.extensions().get::<ForLog>().map(|job| job.0.to_string());
     let job = job.as_deref();
     if let Some(cause) = problem.and_then(Problem::cause) {
-        error!(request.id = %id, %method, route, status, duration_ms, code, error = %cause, "request");
+        error!(%method, route, status, duration_ms, code, error = %cause, "request");
     } else if is_routine(method, route, status) {
-        debug!(request.id = %id, %method, route, status, duration_ms, code, "request");
+        debug!(%method, route, status, duration_ms, code, "request");
     } else {
-        info!(request.id = %id, job.id = job, %method, route, status, duration_ms, code, "request");
+        info!(job.id = job, %method, route, status, duration_ms, code, "request");
     }
 }
 

@@ -11,11 +11,13 @@ use utoipa::ToSchema;
 
 use super::{
     problem::{Problem, ProblemCode, Result},
+    request::Received,
     state::ApiState,
 };
 use crate::domain::{
     ids::JobId,
     job::{Idempotency, NewJob, Status, Submitted},
+    origin::Origin,
 };
 
 /// A stored job.
@@ -77,8 +79,9 @@ pub fn accepted(stored: Stored, body: impl Serialize) -> Response {
     response
 }
 
-/// Stores a job.
-pub async fn submit(state: &ApiState, job: NewJob) -> Result<Stored> {
+/// Stores a job that `request` makes.
+pub async fn submit(state: &ApiState, request: &Received, mut job: NewJob) -> Result<Stored> {
+    job.origin = Origin::new(job.id, &request.id, request.context);
     match state.store.submit(job).await? {
         Submitted::Accepted(id) => Ok(Stored { id, replayed: false }),
         Submitted::Replayed(id) => Ok(Stored { id, replayed: true }),

@@ -22,6 +22,11 @@ impl JobId {
     pub fn new(at_ms: i64) -> Self {
         Self(Ulid::from_parts(at_ms.max(0) as u64, rand::random()))
     }
+
+    /// The id as the number it is.
+    pub const fn bits(self) -> u128 {
+        self.0.0
+    }
 }
 
 impl FromStr for JobId {

@@ -12,6 +12,7 @@ use super::{
     document::{DocumentChange, DocumentVersion},
     failure::{Class, Code, Failure},
     ids::{JobId, Lease, Tenant, WorkerId},
+    origin::{Origin, TraceId},
     replay::{ReplayProgress, ReplayResult, ReplayTally, Stopped},
     spent::UsageTotal,
 };
@@ -152,8 +153,8 @@ pub struct NewJob {
     pub conversation_id: Option<String>,
     /// The change it carries out (kind `ingest` only); the store gives it its version.
     pub document: Option<DocumentChange>,
-    /// W3C trace context of the request.
-    pub traceparent: Option<String>,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// An idempotency key with what it stands for.
@@ -212,8 +213,8 @@ pub struct Delivery {
     pub conversation_id: Option<String>,
     /// The change it carries out (kind `ingest`).
     pub document: Option<DocumentVersion>,
-    /// W3C trace context of the request.
-    pub traceparent: Option<String>,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// Why a job failed, or fails at present.
@@ -306,6 +307,9 @@ pub struct JobView {
     /// What its calls to model providers cost, over all its attempts.
     #[serde(default)]
     pub usage_total: UsageTotal,
+    /// The trace it is part of.
+    #[serde(default)]
+    pub trace_id: TraceId,
 }
 
 impl JobView {

@@ -10,6 +10,7 @@ pub mod event;
 pub mod failure;
 pub mod ids;
 pub mod job;
+pub mod origin;
 pub mod replay;
 pub mod schema;
 pub mod spent;

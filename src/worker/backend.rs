@@ -17,6 +17,7 @@ use apalis_core::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::{STORE_BACKOFF, settle::SettleLayer};
 use crate::{
@@ -36,6 +37,8 @@ pub(super) struct Handed {
     pub(super) slot: Option<Slot>,
     /// What its calls to providers cost.
     pub(super) spent: Spent,
+    /// What is logged and traced of it stands within.
+    pub(super) span: Span,
 }
 
 /// What a delivery takes up until it is settled: its place, and the pass it was fetched with.
@@ -134,8 +137,12 @@ pub(super) async fn drive(
                 failures = 0;
                 let idle = deliveries.is_empty();
                 for delivery in deliveries {
-                    let handed_over =
-                        Handed { delivery: Arc::new(delivery), slot: taken.pop(), spent: Spent::default() };
+                    let handed_over = Handed {
+                        delivery: Arc::new(delivery),
+                        slot: taken.pop(),
+                        spent: Spent::default(),
+                        span: Span::none(),
+                    };
                     if handed.send(handed_over).await.is_err() {
                         return;
                     }

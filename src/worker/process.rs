@@ -95,7 +95,7 @@ async fn lease_lost(store: &SharedJobStore, lease: &Lease) -> Halt {
                 Ok(false) => return Halt::LeaseLost,
                 Err(error) => {
                     failures += 1;
-                    tracing::debug!(job.id = %lease.job, %error, "whether a lease holds is not known yet");
+                    tracing::debug!(%error, "whether a lease holds is not known yet");
                     sleep(STORE_BACKOFF.wait(failures)).await;
                 }
             }

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::timeout::TimeoutLayer;
-use tracing::{Instrument as _, info_span};
+use tracing::Instrument as _;
 
 use super::{
     Handler, KindSettings, Stop, WorkerError,
@@ -53,11 +53,8 @@ struct Bench {
 
 async fn handle(handed: Handed, bench: Data<Bench>) -> Result<Finish, BoxDynError> {
     let delivery = &handed.delivery;
-    // Whatever is logged while the job is worked on says which job it is.
-    let span =
-        info_span!("job", job.id = %delivery.lease.job, job.kind = %delivery.kind, job.attempt = delivery.attempt);
     let step = process::step(bench.handler.as_ref(), &bench.store, delivery, &handed.spent, &bench.leaving);
-    Ok(step.instrument(span).await?)
+    Ok(step.instrument(handed.span.clone()).await?)
 }
 
 /// Runs until drained. Of apalis' layers only those that are right for a durable queue are in use: retry,

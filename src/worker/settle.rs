@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
+use tracing::{Instrument as _, info_span};
 
 use super::{STORE_BACKOFF, backend::Handed};
 use crate::{
@@ -81,6 +82,8 @@ where
     fn call(&mut self, mut task: Task<Handed>) -> Self::Future {
         let slot = task.args.slot.take();
         let (delivery, spent) = (task.args.delivery.clone(), task.args.spent.clone());
+        let span = span_of(&delivery);
+        task.args.span = span.clone();
         let outcome = self.inner.call(task);
         let layer = self.layer.clone();
         let begun = Instant::now();
@@ -89,11 +92,25 @@ where
             let outcome = outcome.await.map_err(|error| halt(error.into()));
             let ran = begun.elapsed();
             // Boxed: room for it is needed at the end only, and thousands wait for theirs.
-            Box::pin(layer.settle(&delivery, &spent, outcome, ran)).await;
+            Box::pin(layer.settle(&delivery, &spent, outcome, ran).instrument(span)).await;
             drop((in_flight, slot));
             Ok(())
         })
     }
+}
+
+/// Whatever is logged within says which job it is about, and which request that came of.
+fn span_of(delivery: &Delivery) -> tracing::Span {
+    let (job, origin) = (delivery.lease.job, &delivery.origin);
+    info_span!(
+        "job",
+        request.id = %origin.request_id(job),
+        trace_id = %origin.trace_id(job),
+        job.id = %job,
+        job.kind = %delivery.kind,
+        job.attempt = delivery.attempt,
+        job.delivery = delivery.lease.delivery,
+    )
 }
 
 /// What the store is to do.
@@ -110,17 +127,17 @@ impl SettleLayer {
         let (settlement, failure) = match outcome {
             Ok(finish) => (Settlement::Finish(finish), None),
             Err(Halt::LeaseLost) => {
-                tracing::info!(job.id = %delivery.lease.job, delivery = delivery.lease.delivery, "lease lost, outcome dropped");
+                tracing::info!("lease lost, outcome dropped");
                 return self.tokens(spent, Fate::Lost);
             }
             Err(Halt::Cancelled) => {
-                tracing::info!(job.id = %delivery.lease.job, delivery = delivery.lease.delivery, "job cancelled while it ran");
+                tracing::info!("job cancelled while it ran");
                 return self.tokens(spent, Fate::Cancelled);
             }
             Err(Halt::Leaving) => (Settlement::Release(Release::HandBack), None),
             Err(Halt::Failed(failure)) => (self.after(delivery, &failure), Some(failure)),
         };
-        log(delivery, &settlement, failure.as_ref());
+        log(&settlement, failure.as_ref());
         if let Some(failure) = &failure {
             self.metrics.failed(failure.code);
         }
@@ -176,7 +193,7 @@ impl SettleLayer {
         if spent.calls > 0
             && let Err(error) = self.store.spend(&delivery.lease, spent).await
         {
-            tracing::warn!(job.id = %delivery.lease.job, error = &error as &dyn Error, "what a delivery cost was not counted");
+            tracing::warn!(error = &error as &dyn Error, "what a delivery cost was not counted");
         }
     }
 
@@ -206,12 +223,12 @@ impl SettleLayer {
                     return Some(Fenced::Applied(()));
                 }
                 Ok(Fenced::Stale) => {
-                    tracing::info!(job.id = %lease.job, delivery = lease.delivery, "stale settlement refused");
+                    tracing::info!("stale settlement refused");
                     return Some(Fenced::Stale);
                 }
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(job.id = %lease.job, error = &error as &dyn Error, "settling a job failed");
+                    tracing::warn!(error = &error as &dyn Error, "settling a job failed");
                     tokio::select! {
                         () = self.give_up.cancelled() => return None,
                         () = tokio::time::sleep(STORE_BACKOFF.wait(failures)) => {}
@@ -243,26 +260,24 @@ fn flow_of(settlement: &Settlement) -> Option<Flow> {
 }
 
 /// One line per delivery.
-fn log(delivery: &Delivery, settlement: &Settlement, failure: Option<&Failure>) {
-    let job = delivery.lease.job;
-    let (kind, attempt) = (delivery.kind, delivery.attempt);
+fn log(settlement: &Settlement, failure: Option<&Failure>) {
     let code = failure.map_or("", |failure| failure.code.as_str());
     let source = failure.map(causes).unwrap_or_default();
     match settlement {
         Settlement::Finish(Finish::Completed { .. }) => {
-            tracing::info!(job.id = %job, job.kind = %kind, job.attempt = attempt, "job completed");
+            tracing::info!("job completed");
         }
         Settlement::Finish(Finish::Dead { reason, .. }) => {
-            tracing::warn!(job.id = %job, job.kind = %kind, job.attempt = attempt, %reason, code, source, "job dead");
+            tracing::warn!(%reason, code, source, "job dead");
         }
         Settlement::Release(Release::Retry { after, .. }) => {
-            tracing::info!(job.id = %job, job.kind = %kind, job.attempt = attempt, code, source, ?after, "job to be retried");
+            tracing::info!(code, source, ?after, "job to be retried");
         }
         Settlement::Release(Release::Defer { after, .. }) => {
-            tracing::info!(job.id = %job, job.kind = %kind, job.attempt = attempt, code, source, ?after, "job deferred");
+            tracing::info!(code, source, ?after, "job deferred");
         }
         Settlement::Release(Release::HandBack) => {
-            tracing::info!(job.id = %job, job.kind = %kind, "job handed back");
+            tracing::info!("job handed back");
         }
     }
 }

@@ -18,6 +18,7 @@ use ragq::{
         failure::{Code, Failure},
         ids::{JobId, Tenant},
         job::{JobView, Kind, NewJob, Priority, Status},
+        origin::Origin,
     },
     extract::Extractor,
     index::embedded::EmbeddedIndex,
@@ -142,7 +143,7 @@ fn new_job(id: JobId) -> NewJob {
         idempotency: None,
         conversation_id: None,
         document: None,
-        traceparent: None,
+        origin: Origin::default(),
     }
 }
 

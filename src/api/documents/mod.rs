@@ -11,10 +11,10 @@ use super::{
     submit::status_url,
 };
 use crate::domain::{
-    clock::Timestamp,
     document::{Change, DocumentChange, Format},
     ids::{Collection, DocumentId, JobId, Tenant},
     job::{Kind, NewJob, Priority},
+    origin::Origin,
 };
 
 pub mod read;
@@ -141,7 +141,7 @@ impl Submission {
 }
 
 /// The job that carries a change out. Its payload describes the change; the bytes travel beside it.
-pub fn job(now: Timestamp, tenant: Tenant, change: DocumentChange, max_attempts: u32) -> NewJob {
+pub fn job(id: JobId, tenant: Tenant, change: DocumentChange, max_attempts: u32) -> NewJob {
     let payload = json!({
         "kind": Kind::Ingest,
         "change": change.change,
@@ -153,7 +153,7 @@ pub fn job(now: Timestamp, tenant: Tenant, change: DocumentChange, max_attempts:
         "content_hash": change.content_hash,
     });
     NewJob {
-        id: JobId::new(now.0),
+        id,
         tenant,
         kind: Kind::Ingest,
         priority: Priority::Low,
@@ -164,7 +164,7 @@ pub fn job(now: Timestamp, tenant: Tenant, change: DocumentChange, max_attempts:
         idempotency: None,
         conversation_id: None,
         document: Some(change),
-        traceparent: None,
+        origin: Origin::default(),
     }
 }
 

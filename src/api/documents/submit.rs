@@ -1,6 +1,7 @@
 //! `POST /documents` and `DELETE /documents/{id}`: a change of a document becomes a job.
 
 use axum::{
+    Extension,
     extract::{FromRequest, Request, State},
     response::Response,
 };
@@ -13,8 +14,9 @@ use super::{
     super::{
         auth::{Caller, Submitter},
         fields::{COLLECTION, DOCUMENT_ID, Fields, SOURCE, TITLE, Text},
-        input::{Body, DocumentPath, Params, idempotency_key, traceparent},
+        input::{Body, DocumentPath, Params, idempotency_key},
         problem::{FieldError, Problem, ProblemCode, Result},
+        request::Received,
         state::ApiState,
         submit::{Stored, accepted, idempotency, submit},
     },
@@ -25,7 +27,7 @@ use crate::{
     domain::{
         document::{Change, DocumentChange, Format},
         failure::Failure,
-        ids::{Collection, DocumentId, Tenant},
+        ids::{Collection, DocumentId, JobId, Tenant},
         job::NewJob,
     },
     extract::accept,
@@ -102,21 +104,20 @@ struct Sender<'a> {
     state: &'a ApiState,
     tenant: Tenant,
     key: Option<String>,
-    headers: &'a HeaderMap,
+    request: &'a Received,
 }
 
 impl Sender<'_> {
-    fn job(&self, change: DocumentChange, key: Option<String>) -> NewJob {
-        let mut job = job(self.state.clock.now(), self.tenant.clone(), change, self.state.queue.max_attempts);
+    fn job(&self, id: JobId, change: DocumentChange, key: Option<String>) -> NewJob {
+        let mut job = job(id, self.tenant.clone(), change, self.state.queue.max_attempts);
         job.idempotency = idempotency(key, &job.payload);
-        job.traceparent = traceparent(self.headers);
         job
     }
 
     async fn text(&self, submission: Submission) -> Result<Response> {
         let change = submission.into_change();
         let document_id = change.document_id.clone();
-        let stored = submit(self.state, self.job(change, self.key.clone())).await?;
+        let stored = submit(self.state, self.request, self.job(self.request.job_id, change, self.key.clone())).await?;
         Ok(accepted(stored, DocumentAccepted::of(stored.id, document_id)))
     }
 
@@ -133,9 +134,10 @@ impl Sender<'_> {
         };
         let change = submission.into_change();
         let document_id = change.document_id.clone();
-        // One request, many jobs: each has a key of its own, which no caller's key can be.
+        // One request, many jobs: each has an id and a key of its own, which no caller's key can be.
+        let id = JobId::new(self.state.clock.now().0);
         let key = self.key.as_ref().map(|key| format!("{key}\u{1f}{place}"));
-        let stored = submit(self.state, self.job(change, key)).await?;
+        let stored = submit(self.state, self.request, self.job(id, change, key)).await?;
         Ok((document_id, stored))
     }
 
@@ -211,13 +213,14 @@ fn is_multipart(headers: &HeaderMap) -> bool {
 pub async fn submit_documents(
     State(state): State<ApiState>,
     Submitter { tenant }: Submitter,
+    Extension(received): Extension<Received>,
     Params(params): Params,
     request: Request,
 ) -> Result<Response> {
     params.finish()?;
     let headers = request.headers().clone();
     let key = idempotency_key(&headers)?;
-    let sender = Sender { state: &state, tenant, key, headers: &headers };
+    let sender = Sender { state: &state, tenant, key, request: &received };
     if is_multipart(&headers) {
         let upload = upload::read(request, &state).await?;
         return sender.files(upload).await;
@@ -253,7 +256,7 @@ pub async fn delete_document(
     State(state): State<ApiState>,
     Caller { tenant }: Caller,
     DocumentPath(id): DocumentPath,
-    headers: HeaderMap,
+    Extension(received): Extension<Received>,
     Params(params): Params,
 ) -> Result<Response> {
     params.finish()?;
@@ -268,7 +271,7 @@ pub async fn delete_document(
         format: Format::Text,
         upload: Vec::new(),
     };
-    let sender = Sender { state: &state, tenant, key: None, headers: &headers };
-    let stored = submit(&state, sender.job(change, None)).await?;
+    let sender = Sender { state: &state, tenant, key: None, request: &received };
+    let stored = submit(&state, &received, sender.job(received.job_id, change, None)).await?;
     Ok(accepted(stored, DocumentAccepted::of(stored.id, id)))
 }

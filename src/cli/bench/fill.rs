@@ -12,6 +12,7 @@ use crate::{
         clock::{Clock as _, SystemClock},
         ids::{JobId, Tenant},
         job::{Kind, NewJob, Priority, Submitted},
+        origin::Origin,
     },
     queue::SharedJobStore,
 };
@@ -70,6 +71,6 @@ pub(super) fn job(query: &str) -> NewJob {
         idempotency: None,
         conversation_id: None,
         document: None,
-        traceparent: None,
+        origin: Origin::default(),
     }
 }

@@ -281,8 +281,8 @@ fn deliveries(answer: Vec<RedisValue>, worker: &WorkerId, kind: Kind) -> Vec<Del
             // A context of an older form is only work to be done again.
             context: serde_json::from_slice(&context).ok(),
             document: header.document(),
+            origin: header.origin(),
             conversation_id: header.conversation_id,
-            traceparent: header.traceparent,
         });
     }
     deliveries

@@ -11,6 +11,7 @@ use crate::domain::{
     document::{Change, DocumentChange, DocumentVersion, Format},
     ids::{Collection, DocumentId, JobId, Tenant},
     job::{DeadLetter, JobError, JobView, Kind, NewJob, Priority, Status},
+    origin::Origin,
     spent::UsageTotal,
 };
 
@@ -37,7 +38,9 @@ pub(super) struct Header {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) conversation_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) traceparent: Option<String>,
+    traceparent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     idempotency: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,7 +85,8 @@ impl Header {
             max_attempts: job.max_attempts.max(1),
             deadline_ms: job.deadline.map(|deadline| i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX)),
             conversation_id: job.conversation_id.clone(),
-            traceparent: job.traceparent.clone(),
+            traceparent: job.origin.context.map(|context| context.to_string()),
+            request_id: job.origin.request_id.clone(),
             idempotency: job.idempotency.as_ref().map(|idempotency| idempotency.key.clone()),
             document: job.document.as_ref().map(HeaderDocument::from),
             ..Self::default()
@@ -100,6 +104,10 @@ impl Header {
 
     pub(super) fn priority(&self) -> Priority {
         self.priority.unwrap_or(Priority::Normal)
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        Origin::kept(self.request_id.clone(), self.traceparent.as_deref())
     }
 
     pub(super) fn deadline_at(&self) -> Option<Timestamp> {
@@ -193,6 +201,7 @@ pub(super) fn job_view(id: JobId, header: &Header, meta: &Meta, result: Option<&
             completion_tokens: meta.number("completion_tokens").unwrap_or(0),
             wasted_tokens: meta.number("wasted_tokens").unwrap_or(0),
         },
+        trace_id: header.origin().trace_id(id),
     }
 }
 

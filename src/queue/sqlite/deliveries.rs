@@ -20,6 +20,7 @@ use crate::{
         event::EventKind,
         ids::{JobId, Lease, Tenant, WorkerId},
         job::{AttemptOutcome, DeadReason, Delivery, JobError, Kind, Priority, Status},
+        origin::Origin,
         spent::UsageTotal,
     },
     queue::{Deliveries, Fenced, Finish, Release, Result, Watch, WorkerInfo, history::Span},
@@ -269,7 +270,7 @@ struct Handed {
     delivered_at: Timestamp,
     remaining: Option<Duration>,
     conversation_id: Option<String>,
-    traceparent: Option<String>,
+    origin: Origin,
     delivery: u64,
     context: Option<String>,
     change: Option<String>,
@@ -295,7 +296,7 @@ impl Handed {
             context: self.context.and_then(|context| serde_json::from_str(&context).ok()),
             conversation_id: self.conversation_id,
             document: self.change.and_then(|change| serde_json::from_str(&change).ok()),
-            traceparent: self.traceparent,
+            origin: self.origin,
         }
     }
 }
@@ -354,7 +355,7 @@ fn deliver(step: &mut Step<'_>, job: i64, worker: &WorkerId, kind: Kind) -> rusq
             created_at: rows::time(row, 6)?,
             remaining: rows::time_or_none(row, 7)?.map(|deadline| deadline.since(now)),
             conversation_id: row.get(8)?,
-            traceparent: row.get(9)?,
+            origin: rows::origin(row, 12, 9)?,
             delivery: row.get::<_, i64>(10)? as u64,
             queued_at: rows::time_or_none(row, 11)?.unwrap_or(now),
             delivered_at: now,

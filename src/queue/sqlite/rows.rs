@@ -12,6 +12,7 @@ use crate::domain::{
     document::{DocumentRecord, DocumentState},
     ids::{JobId, Tenant},
     job::{DeadLetter, JobView, Kind, Priority, Status},
+    origin::Origin,
     spent::UsageTotal,
 };
 
@@ -51,6 +52,11 @@ pub(super) fn time_or_none(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<
 /// A name of the domain.
 pub(super) fn name<T: for<'a> From<&'a str>>(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<T> {
     Ok(row.get_ref(column)?.as_str()?.into())
+}
+
+/// A job's origin out of the columns of its request's id and trace context.
+pub(super) fn origin(row: &SqlRow<'_>, request_id: usize, traceparent: usize) -> rusqlite::Result<Origin> {
+    Ok(Origin::kept(row.get(request_id)?, row.get_ref(traceparent)?.as_str_or_null()?))
 }
 
 /// A value as JSON; what the store writes is always representable.
@@ -151,6 +157,7 @@ pub(super) fn job_view(id: JobId, row: &SqlRow<'_>) -> rusqlite::Result<(JobView
             completion_tokens: row.get::<_, i64>(17)? as u64,
             wasted_tokens: row.get::<_, i64>(18)? as u64,
         },
+        trace_id: Origin::kept(None, row.get_ref(19)?.as_str_or_null()?).trace_id(id),
     };
     Ok((view, row.get(14)?, Place { priority: word(row, 12)?, place: row.get(13)? }))
 }

@@ -117,10 +117,11 @@ fn submit(step: &mut Step<'_>, job: &NewJob, payload: &str, bytes: i64) -> rusql
             job.deadline.map(millis),
             deadline_at.map(|at| at.0),
             job.conversation_id,
-            job.traceparent,
+            job.origin.context.map(|context| context.to_string()),
             job.idempotency.as_ref().map(|idempotency| idempotency.key.as_str()),
             job.idempotency.as_ref().map(|idempotency| idempotency.fingerprint.as_str()),
-            payload
+            payload,
+            job.origin.request_id
         ],
     )?;
     if inserted == 0 {

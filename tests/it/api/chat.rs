@@ -1,6 +1,10 @@
 //! `POST /chat`.
 
-use ragq::domain::{ids::Tenant, job::Kind};
+use ragq::domain::{
+    ids::Tenant,
+    job::Kind,
+    origin::{Origin, TraceId},
+};
 use ragq::queue::{Deliveries, sqlite::SqliteOptions};
 use serde_json::{Value, json};
 
@@ -222,7 +226,28 @@ async fn the_trace_context_travels_with_the_job() {
     let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let request = app.post("/chat").header("traceparent", context).json(&json!({ "query": "q" }));
     expect(request.send().await.unwrap(), 202).await;
-    assert_eq!(app.fetch(Kind::Chat).await.traceparent.as_deref(), Some(context));
+    let delivery = app.fetch(Kind::Chat).await;
+    assert_eq!(delivery.origin.context, Some(context.parse().unwrap()));
+    let status = app.status(&delivery.lease.job.to_string()).await;
+    assert_eq!(status["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+}
+
+#[tokio::test]
+async fn a_job_and_its_request_and_trace_are_called_alike_unless_the_caller_names_them() {
+    let app = App::start().await;
+    let answer = app.post("/chat").json(&json!({ "query": "q" })).send().await.unwrap();
+    let request = header(&answer, "x-request-id").unwrap();
+    let job = expect(answer, 202).await["job_id"].as_str().unwrap().to_owned();
+    assert_eq!(job, request);
+    let delivery = app.fetch(Kind::Chat).await;
+    assert_eq!(delivery.origin, Origin::default(), "nothing is stored of it");
+    let status = app.status(&job).await;
+    assert_eq!(status["trace_id"], TraceId::from(delivery.lease.job).to_string());
+
+    let named = app.post("/chat").header("x-request-id", "r-1").json(&json!({ "query": "q" }));
+    expect(named.send().await.unwrap(), 202).await;
+    let delivery = app.fetch(Kind::Chat).await;
+    assert_eq!(delivery.origin, Origin { request_id: Some("r-1".to_owned()), context: None });
 }
 
 #[tokio::test]

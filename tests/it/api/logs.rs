@@ -5,9 +5,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use ragq::{api::HealthSource, gate::BreakerView};
+use ragq::{api::HealthSource, config::settings::LogFormat, gate::BreakerView, telemetry::logs};
 use serde_json::{Value, json};
-use tracing::subscriber::DefaultGuard;
+use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
+use tracing_subscriber::{Layer as _, layer::SubscriberExt as _};
 
 use super::harness::{App, eventually, expect, header, problem};
 
@@ -28,8 +29,8 @@ impl Log {
     fn listen() -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone());
-        (log, tracing::subscriber::set_default(subscriber.finish()))
+        let lines = logs::lines(LogFormat::Json, move || writer.clone()).with_filter(LevelFilter::INFO);
+        (log, tracing::subscriber::set_default(tracing_subscriber::registry().with(lines)))
     }
 
     /// Waits until requests of this app are heard. A line's first use on a thread that nobody listens to

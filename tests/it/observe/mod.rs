@@ -2,6 +2,7 @@
 
 mod dashboard;
 mod docs;
+mod logs;
 mod metrics;
 mod prometheus;
 mod promtool;

@@ -55,6 +55,16 @@ impl Up {
 
     /// The same with more arguments.
     pub async fn start_with(data: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::start_logging(data, environment, arguments, Stdio::inherit()).await
+    }
+
+    /// The same with its log going to `log`.
+    pub async fn start_logging(
+        data: &Path,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+        log: impl Into<Stdio>,
+    ) -> Self {
         let mut command = ragq();
         command
             .args(["up", "--listen", "127.0.0.1:0", "--data"])
@@ -64,7 +74,7 @@ impl Up {
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit());
+            .stderr(log);
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let mut banner = String::new();

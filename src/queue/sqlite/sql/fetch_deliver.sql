@@ -5,4 +5,4 @@ UPDATE jobs SET status = 'running', worker = ?2, started_at = ?3, delivery = del
     deliveries = deliveries + 1, attempt = attempt + 1
 WHERE job = ?1
 RETURNING id, tenant, payload, attempt, max_attempts, deferrals, created_at, deadline_at, conversation_id,
-    traceparent, delivery, queued_at
+    traceparent, delivery, queued_at, request_id

@@ -6,6 +6,7 @@ use ragq::domain::{
     answer::{Context, Passage, Retrieval, RetrievalMode, Turn},
     ids::{JobId, Lease},
     job::{NewJob, Priority, Status},
+    origin::Origin,
     spent::UsageTotal,
 };
 
@@ -340,4 +341,19 @@ pub async fn what_calls_cost_is_added_up_whoever_has_the_job<F: Fixture>() {
     assert_eq!(view(&*store, id).await.usage_total, UsageTotal { calls: 3, ..spent });
     let gone = Lease { job: JobId::new(START.0), ..lease };
     store.spend(&gone, spent).await.unwrap();
+}
+
+pub async fn a_job_keeps_where_it_comes_from<F: Fixture>() {
+    let fixture = F::open(Limits::default()).await;
+    let store = fixture.store();
+    let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+    let origin = Origin { request_id: Some("r-1".to_owned()), context: Some(context) };
+    let told = submit(&*store, NewJob { origin: origin.clone(), ..chat("told") }).await;
+    let bare = submit(&*store, chat("bare")).await;
+    assert_eq!(view(&*store, told).await.trace_id, context.trace);
+    assert_eq!(view(&*store, bare).await.trace_id, bare.into());
+    let worker = beat(&*store, "w").await;
+    for expected in [&origin, &Origin::default()] {
+        assert_eq!(take(&*store, &worker).await.origin, *expected);
+    }
 }

@@ -13,6 +13,7 @@ use ragq::{
         failure::Code,
         ids::{JobId, Lease, WorkerId},
         job::{DeadReason, Delivery, JobError, JobView, Kind, NewJob, Priority, Status, Submitted},
+        origin::Origin,
     },
     queue::{Fenced, Finish, JobStore, Release, SharedJobStore, Upkeep, WorkerInfo},
 };
@@ -99,6 +100,7 @@ macro_rules! every_case {
             deliveries: what_was_retrieved_is_there_for_the_next_attempt;
             deliveries: a_conversation_remembers_its_last_turns;
             deliveries: what_calls_cost_is_added_up_whoever_has_the_job;
+            deliveries: a_job_keeps_where_it_comes_from;
             leases: finishing_with_a_stale_lease_is_refused;
             leases: a_lost_lease_is_no_attempt;
             leases: a_job_whose_worker_is_lost_too_often_is_poison;
@@ -176,7 +178,7 @@ pub fn chat(query: &str) -> NewJob {
         idempotency: None,
         conversation_id: None,
         document: None,
-        traceparent: None,
+        origin: Origin::default(),
     }
 }
 

@@ -1,12 +1,22 @@
 //! Sets up logging: on standard error, for people or as one JSON object a line.
 //!
-//! What is logged is the business of the place that handles an event: a constant lowercase phrase with fields
+//! Lines about a job or a request say which: the spans around them carry the ids (`job.id`, `request.id`, `trace_id`),
+//! and [`json`] puts what spans carry on the lines themselves. What is logged is the business of the place that handles an event: a constant lowercase phrase with fields
 //! (`job.id`, `job.attempt`), never a prompt, payload or secret.
+
+mod json;
 
 use std::io::IsTerminal as _;
 
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, util::SubscriberInitExt as _};
+use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::ParseError,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
+    util::SubscriberInitExt as _,
+};
 
 use crate::config::settings::{Log, LogFormat};
 
@@ -16,16 +26,28 @@ const NOISY: &str =
 
 /// Starts logging for the whole process; a second call changes nothing. Fails if the filter can't be read.
 pub fn init(log: &Log) -> Result<(), ParseError> {
-    let builder = fmt().with_env_filter(filter(&log.filter)?).with_writer(std::io::stderr);
-    // By default there is colour unless NO_COLOR says otherwise; in a file or pipe there is never any.
-    let builder = if std::io::stderr().is_terminal() { builder } else { builder.with_ansi(false) };
+    let subscriber = tracing_subscriber::registry().with(filter(&log.filter)?).with(lines(log.format, std::io::stderr));
     // An error only says that there is a logger already.
-    let _already_set = match log.format {
-        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).finish().try_init(),
-        LogFormat::Pretty => builder.finish().try_init(),
-    };
+    let _already_set = subscriber.try_init();
     Ok(())
 }
+
+/// Writes lines in a format.
+pub fn lines<S>(format: LogFormat, to: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> BoxedLayer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let layer = fmt::layer().with_writer(to);
+    match format {
+        LogFormat::Json => layer.fmt_fields(json::Flat).event_format(json::Flat).boxed(),
+        // By default there is colour unless NO_COLOR says otherwise; in a file or pipe there is never any.
+        LogFormat::Pretty if std::io::stderr().is_terminal() => layer.boxed(),
+        LogFormat::Pretty => layer.with_ansi(false).boxed(),
+    }
+}
+
+/// A layer of any kind.
+pub type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
 /// The filter as configured, with noisy libraries at `warn` unless it names them or lets less through anyway.
 fn filter(text: &str) -> Result<EnvFilter, ParseError> {

@@ -1,0 +1,68 @@
+//! What the log of a real process says of a job's life, and what it must not say.
+
+use std::fs::File;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    eventually,
+    process::Up,
+    provider::{Reply, ScriptedProvider},
+};
+
+/// What stands in document, question, answer, key and refusal, and must not stand in a log.
+const SECRET: &str = "SECRET";
+
+#[tokio::test]
+async fn every_line_of_a_job_s_life_names_it_and_its_request_and_none_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ScriptedProvider::start(vec![Reply::status(500), Reply::text("It is SECRET [1].")]).await;
+    let log = folder.path().join("log");
+    let environment = [
+        ("OPENAI_BASE_URL", provider.base_url()),
+        ("OPENAI_API_KEY", "sk-SECRET".to_owned()),
+        ("RAGQ_LOG__FORMAT", "json".to_owned()),
+        ("RUST_LOG", "info,ragq=trace".to_owned()),
+        ("RAGQ_QUEUE__BACKOFF_BASE_MS", "20".to_owned()),
+    ];
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let up = Up::start_logging(&folder.path().join("data"), &environment, &[], File::create(&log).unwrap()).await;
+    let http = reqwest::Client::builder().build().unwrap();
+    let post = async |path: &str, request_id: &str, body: Value| {
+        let request = http.post(format!("{}{path}", up.url)).header("x-request-id", request_id).json(&body);
+        let accepted: Value = request.send().await.unwrap().json().await.unwrap();
+        let job = accepted["job_id"].as_str().expect("a job").to_owned();
+        eventually(async || {
+            let status = http.get(format!("{}/job-status?job_id={job}&wait_ms=1000", up.url)).send().await.unwrap();
+            let status: Value = status.json().await.unwrap();
+            (status["status"] == "completed").then_some(status)
+        })
+        .await
+    };
+    let text = "The SECRET of the harbour is kept in the lighthouse.";
+    let document = post("/documents", "r-put", json!({ "title": SECRET, "text": text })).await;
+    let question = post("/chat", "r-ask", json!({ "query": "Where is the SECRET of the harbour?" })).await;
+    assert_eq!(question["deliveries"], 2);
+    up.stop().await;
+    provider.finish();
+
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(!text.contains(SECRET), "{text}");
+    // What the program says before and after it serves is for people.
+    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for (job, request_id, messages) in [
+        (&document, "r-put", vec!["request", "job completed"]),
+        (&question, "r-ask", vec!["request", "job to be retried", "job completed"]),
+    ] {
+        let of_job: Vec<_> = lines.iter().filter(|line| line["job.id"] == job["job_id"]).collect();
+        assert!(of_job.iter().all(|line| line["request.id"] == request_id), "{of_job:#?}");
+        assert!(of_job.iter().all(|line| line["trace_id"] == job["trace_id"]), "{of_job:#?}");
+        let of_request: Vec<_> = lines.iter().filter(|line| line["request.id"] == request_id).collect();
+        assert!(of_request.iter().all(|line| line["job.id"] == job["job_id"]), "{of_request:#?}");
+        let told: Vec<_> = of_job.iter().filter(|line| line["level"] == "INFO").map(|line| &line["message"]).collect();
+        assert_eq!(told, messages, "one line a request and one an attempt");
+    }
+    let attempts: Vec<_> = lines.iter().filter(|line| line["job.id"] == question["job_id"]).collect();
+    let attempts: Vec<_> = attempts.iter().filter_map(|line| line["job.attempt"].as_u64()).collect();
+    assert_eq!((attempts.first(), attempts.last()), (Some(&1), Some(&2)));
+}
