@@ -303,3 +303,61 @@ async fn figures_say_how_the_server_keeps_jobs() {
     assert_eq!(condition.keeps_all, Some(false));
     store.close().await;
 }
+
+/// The keys that are of one job alone.
+async fn keys_of(fixture: &RedisFixture, id: JobId) -> Vec<String> {
+    say(&mut fixture.server.client().await, &format!("KEYS *:{id}")).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_job_that_completes_in_its_first_delivery_has_no_key_of_its_own_and_is_told_in_full() {
+    let fixture = RedisFixture::open(Limits::default()).await;
+    let store = fixture.store();
+    let worker = beat(&*store, "w with spaces").await;
+    let id = submit(&*store, chat("q")).await;
+    let lease = take(&*store, &worker).await.lease;
+    assert_eq!(view(&*store, id).await.status, Status::Running);
+    complete(&*store, &lease, "done").await;
+    assert_eq!(keys_of(&fixture, id).await, [""; 0]);
+    let job = view(&*store, id).await;
+    assert_eq!((job.status, job.attempt, job.deliveries, job.lost_leases), (Status::Completed, 1, 1, 0));
+    assert!(job.started_at.is_some() && job.finished_at.is_some(), "{job:?}");
+    let whole = store.events(&"default".into(), id, None, 10).await.unwrap().unwrap();
+    assert_eq!(
+        whole.events.iter().map(|event| event.kind.name()).collect::<Vec<_>>(),
+        ["created", "started", "completed"]
+    );
+    assert_eq!(whole.events[1].kind, EventKind::Started { worker });
+    let rest = store.events(&"default".into(), id, Some(1), 1).await.unwrap().unwrap();
+    assert_eq!(rest.events, whole.events[2..]);
+    assert!(rest.ended);
+}
+
+#[tokio::test]
+async fn a_job_that_an_older_worker_was_given_is_told_and_finished() {
+    let fixture = RedisFixture::open(Limits::default()).await;
+    let store = fixture.store();
+    let worker = beat(&*store, "w").await;
+    let id = submit(&*store, chat("q")).await;
+    let lease = take(&*store, &worker).await.lease;
+    // As it was written before there was a line for such jobs.
+    let mut client = fixture.server.client().await;
+    let now = START.0;
+    for command in [
+        format!("HDEL {{ragq}}:first {id}"),
+        format!(
+            "HSET {{ragq}}:meta:{id} status running attempt 1 delivery 1 deliveries 1 worker {worker} place 1 \
+             started_at {now} kind chat bytes 10"
+        ),
+    ] {
+        let _done: ::redis::Value = say(&mut client, &command).await.unwrap();
+    }
+    let started = format!("1 started {worker}");
+    let key = format!("{{ragq}}:events:{id}");
+    let _done: u64 = ::redis::cmd("RPUSH").arg(key).arg(started).query_async(&mut client).await.unwrap();
+    assert_eq!(view(&*store, id).await.status, Status::Running);
+    complete(&*store, &lease, "done").await;
+    assert_eq!(view(&*store, id).await.status, Status::Completed);
+    let log = store.events(&"default".into(), id, None, 10).await.unwrap().unwrap().events;
+    assert_eq!(log.iter().map(|event| event.kind.name()).collect::<Vec<_>>(), ["created", "started", "completed"]);
+}

@@ -8,12 +8,18 @@ local function conclude(job, status, attempt, reason, code, failure)
     job.document, job.version, job.tenant = whole.document, whole.version, whole.tenant
   end
   leave_place(job)
-  local meta = q .. 'meta:' .. job.id
-  redis.call('HSET', meta, 'status', status, 'finished_at', instant)
-  if attempt ~= job.attempt then
-    redis.call('HSET', meta, 'attempt', text(attempt))
+  local meta, entry = q .. 'meta:' .. job.id, status
+  if job.first and status == 'completed' then
+    lines[job.id] = instant .. string.sub(job.first, 2)
+    together('HSET', q .. 'first', job.id, lines[job.id])
+    entry = nil
+  else
+    spell_out(job)
+    redis.call('HSET', meta, 'status', status, 'finished_at', instant)
+    if attempt ~= job.attempt then
+      redis.call('HSET', meta, 'attempt', text(attempt))
+    end
   end
-  local entry = status
   if status == 'completed' then
     together('ZADD', q .. 'done', instant, job.id)
     if job.code then
@@ -30,7 +36,9 @@ local function conclude(job, status, attempt, reason, code, failure)
   else
     redis.call('ZADD', q .. 'cancelled', now, job.id)
   end
-  log(job, entry)
+  if entry then
+    log(job, entry)
+  end
   if job.context then
     redis.call('HDEL', q .. 'contexts', job.id)
     redis.call('HDEL', meta, 'context')
@@ -169,6 +177,7 @@ local function remove(job)
   end
   redis.call('HDEL', q .. 'data', job.id)
   redis.call('HDEL', q .. 'results', job.id)
+  redis.call('HDEL', q .. 'first', job.id)
   redis.call('UNLINK', q .. 'meta:' .. job.id, q .. 'events:' .. job.id, q .. 'attempts:' .. job.id,
     q .. 'upload:' .. job.id)
   if job.kind == 'replay' then

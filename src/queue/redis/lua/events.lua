@@ -14,9 +14,14 @@ if not final[job.status] then
   redis.call('ZADD', q .. 'readers', now + hold, id)
 end
 local key = q .. 'events:' .. id
-return {
-  job.status,
-  redis.call('LLEN', key),
-  job.status == 'completed' and redis.call('HGET', q .. 'results', id) or '',
-  limit > 0 and redis.call('LRANGE', key, from, from + limit - 1) or {},
-}
+local length, entries
+if job.first then
+  local all = log_of(job)
+  length, entries = #all, {}
+  for i = from + 1, math.min(from + limit, length) do
+    entries[#entries + 1] = all[i]
+  end
+else
+  length, entries = redis.call('LLEN', key), limit > 0 and redis.call('LRANGE', key, from, from + limit - 1) or {}
+end
+return { job.status, length, job.status == 'completed' and redis.call('HGET', q .. 'results', id) or '', entries }

@@ -99,25 +99,41 @@ end
 local function after(field)
   return field and tonumber(field) + 1 or 1
 end
-local datas = redis.call('HMGET', q .. 'data', unpack(ids))
-local inflight, announcement = {}, 'running ' .. origin
+local datas, meta_keys = redis.call('HMGET', q .. 'data', unpack(ids)), {}
 for i, id in ipairs(ids) do
-  local data = datas[i]
+  meta_keys[i] = q .. 'meta:' .. id
+end
+-- Mostly none of them has been anything but queued.
+local all_new = redis.call('EXISTS', unpack(meta_keys)) == 0
+local inflight, firsts, announcement = {}, {}, 'running ' .. origin
+for i, id in ipairs(ids) do
+  local data, meta = datas[i], nil
   -- A job without its data can't be; were it so, it would not be worth stopping the queue for.
   if data then
-    local meta_key = q .. 'meta:' .. id
-    local meta = redis.call('HMGET', meta_key, 'attempt', 'delivery', 'deliveries', 'deferrals', 'context',
-      'queued_at')
-    local attempt, delivery = after(meta[1]), after(meta[2])
-    redis.call('HSET', meta_key, 'status', 'running', 'attempt', text(attempt), 'delivery', text(delivery),
-      'deliveries', text(after(meta[3])), 'worker', worker, 'place', places[i], 'started_at', instant,
-      'kind', kind, 'bytes', string.match(data, '^1{"bytes":(%d+)') or '0')
-    redis.call('RPUSH', q .. 'events:' .. id, text(attempt) .. ' started ' .. worker)
+    local bytes = string.match(data, '^1{"bytes":(%d+)') or '0'
+    if not all_new then
+      meta = redis.call('HMGET', meta_keys[i], 'attempt', 'delivery', 'deliveries', 'deferrals', 'context', 'queued_at',
+        'status')
+    end
+    if meta and meta[7] then
+      local attempt, delivery = after(meta[1]), after(meta[2])
+      redis.call('HSET', meta_keys[i], 'status', 'running', 'attempt', text(attempt), 'delivery', text(delivery),
+        'deliveries', text(after(meta[3])), 'worker', worker, 'place', places[i], 'started_at', instant,
+        'kind', kind, 'bytes', bytes)
+      redis.call('RPUSH', q .. 'events:' .. id, text(attempt) .. ' started ' .. worker)
+      hand(id, data, attempt, delivery, tonumber(meta[4]) or 0, meta[6], meta[5])
+    else
+      local length = #firsts
+      firsts[length + 1], firsts[length + 2] = id, table.concat({ '0', places[i], kind, bytes, instant, worker }, ' ')
+      hand(id, data, 1, 1, 0)
+    end
     redis.call('PUBLISH', q .. 'job:' .. id, announcement)
     local length = #inflight
     inflight[length + 1], inflight[length + 2] = '0', worker .. ' ' .. id
-    hand(id, data, attempt, delivery, tonumber(meta[4]) or 0, meta[6], meta[5])
   end
+end
+if #firsts > 0 then
+  redis.call('HSET', q .. 'first', unpack(firsts))
 end
 if #inflight > 0 then
   redis.call('ZADD', q .. 'inflight:' .. kind, unpack(inflight))

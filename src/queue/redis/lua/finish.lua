@@ -7,7 +7,15 @@
 
 gather()
 local codes, ended = {}, 0
-for i = 1, take_number() do
+local count = take_number()
+local ids = {}
+for i = 1, count do
+  ids[i] = ARGV[5 + (i - 1) * 11]
+end
+for i, line in ipairs(redis.call('HMGET', q .. 'first', unpack(ids))) do
+  lines[ids[i]] = line
+end
+for i = 1, count do
   local id, worker, delivery, how, first, second, third, title, model, chunks, size = take_all(11)
   local job, meta = held(id, worker, delivery)
   if not job then

@@ -117,10 +117,6 @@ local function next_place()
   return redis.call('HINCRBY', q .. 'counters', 'place', 1)
 end
 
-local function log(job, entry)
-  redis.call('RPUSH', q .. 'events:' .. job.id, text(job.attempt) .. ' ' .. entry)
-end
-
 -- A job's data is `1`, the header (JSON), a newline, the payload as it came. Data of any other form was
 -- pushed by another producer, and is a payload alone.
 local function is_own(data)
@@ -136,7 +132,57 @@ local NUMBERS = {
   queued_at = true, due_at = true, started_at = true, finished_at = true, retry_at = true, bytes = true,
 }
 
--- The whole record of a job, or nil. Its `meta` hash is made with its first change: without one it is queued.
+-- Most jobs are delivered once and complete. All that there is to tell of such a job, while it runs and after, is one
+-- line of the hash `first`: when it completed (0: it runs), place, kind, bytes, when it was delivered, worker. It is
+-- kept there instead of in a `meta` hash and a log until anything else happens to it: a key of its own for each of
+-- them is what a job would cost most.
+local function in_first(id, line)
+  local finished_at, place, kind, bytes, started_at, worker = string.match(line, '^(%d+) (%S+) (%S+) (%d+) (%d+) (.*)$')
+  return {
+    id = id, first = line, status = finished_at == '0' and 'running' or 'completed', attempt = 1, delivery = 1,
+    deliveries = 1, place = tonumber(place), kind = kind, bytes = tonumber(bytes), started_at = tonumber(started_at),
+    worker = worker, finished_at = finished_at ~= '0' and tonumber(finished_at) or nil,
+  }
+end
+
+-- What the `meta` hash of such a job would hold: field, value, field, value.
+local function meta_of(job)
+  local meta = {
+    'status', job.status, 'attempt', '1', 'delivery', '1', 'deliveries', '1', 'worker', job.worker, 'place',
+    text(job.place), 'started_at', text(job.started_at), 'kind', job.kind, 'bytes', text(job.bytes),
+  }
+  if job.finished_at then
+    meta[#meta + 1], meta[#meta + 2] = 'finished_at', text(job.finished_at)
+  end
+  return meta
+end
+
+-- And its log.
+local function log_of(job)
+  local entries = { '1 started ' .. job.worker }
+  if job.finished_at then
+    entries[2] = '1 completed'
+  end
+  return entries
+end
+
+-- Gives it both, before anything else is written of it.
+local function spell_out(job)
+  if job.first then
+    redis.call('HSET', q .. 'meta:' .. job.id, unpack(meta_of(job)))
+    redis.call('RPUSH', q .. 'events:' .. job.id, unpack(log_of(job)))
+    redis.call('HDEL', q .. 'first', job.id)
+    job.first = nil
+  end
+end
+
+local function log(job, entry)
+  spell_out(job)
+  redis.call('RPUSH', q .. 'events:' .. job.id, text(job.attempt) .. ' ' .. entry)
+end
+
+-- The whole record of a job, or nil. Its `meta` hash is made with its first change: without one, and without a line in
+-- `first`, it is queued.
 local function load(id)
   local data = redis.call('HGET', q .. 'data', id)
   if not data then
@@ -148,6 +194,12 @@ local function load(id)
     local meta = redis.call('HGETALL', q .. 'meta:' .. id)
     for i = 1, #meta, 2 do
       job[meta[i]] = NUMBERS[meta[i]] and tonumber(meta[i + 1]) or meta[i + 1]
+    end
+    local line = #meta == 0 and redis.call('HGET', q .. 'first', id)
+    if line then
+      for field, value in pairs(in_first(id, line)) do
+        job[field] = value
+      end
     end
     job.status = job.status or 'queued'
   else
@@ -166,10 +218,23 @@ local function load(id)
 end
 
 -- The fence: the job if this lease is its present one, else nil and what the record says of status, worker
--- and delivery. Only what the hot ways need is read.
+-- and delivery. Only what the hot ways need is read. `lines` holds what a script that asks for many jobs has read of
+-- `first` ahead.
+local lines = {}
 local function held(id, worker, delivery)
-  local meta = redis.call('HMGET', q .. 'meta:' .. id, 'status', 'worker', 'delivery', 'attempt', 'kind', 'bytes',
-    'context', 'code', 'started_at')
+  local line, meta = lines[id], nil
+  if not line then
+    meta = redis.call('HMGET', q .. 'meta:' .. id, 'status', 'worker', 'delivery', 'attempt', 'kind', 'bytes', 'context',
+      'code', 'started_at')
+    line = not meta[1] and redis.call('HGET', q .. 'first', id)
+  end
+  if line then
+    local job = in_first(id, line)
+    if job.status == 'running' and job.worker == worker and delivery == '1' then
+      return job
+    end
+    return nil, { job.status, job.worker, '1' }
+  end
   if meta[1] ~= 'running' or meta[2] ~= worker or meta[3] ~= delivery then
     return nil, meta
   end
@@ -223,6 +288,7 @@ end
 
 -- Makes a job queued at a place of its list.
 local function enqueue(job, place, attempt)
+  spell_out(job)
   leave_place(job)
   redis.call('HSET', q .. 'meta:' .. job.id, 'status', 'queued', 'queued_at', instant, 'attempt',
     text(attempt), 'lost_leases', text(job.lost_leases))
@@ -239,6 +305,7 @@ end
 
 -- Makes a job wait until an instant, with these counters and this failure (JSON without its `retry_at`).
 local function schedule(job, due_at, attempt, deferrals, code, failure)
+  spell_out(job)
   leave_place(job)
   redis.call('HSET', q .. 'meta:' .. job.id, 'status', 'scheduled', 'due_at', due_at, 'attempt', attempt,
     'deferrals', deferrals)

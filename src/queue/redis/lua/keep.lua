@@ -10,6 +10,7 @@ end
 if job.context and redis.call('HGET', q .. 'contexts', id) == context then
   return 1
 end
+spell_out(job)
 redis.call('HSET', q .. 'contexts', id, context)
 redis.call('HSET', q .. 'meta:' .. id, 'context', 1)
 log(job, 'passages ' .. citations)

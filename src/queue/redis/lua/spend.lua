@@ -5,7 +5,10 @@
 
 local id = take()
 local meta, by = q .. 'meta:' .. id, take() .. '/' .. take()
-if redis.call('EXISTS', meta) == 0 then
+local line = redis.call('HGET', q .. 'first', id)
+if line then
+  spell_out(in_first(id, line))
+elseif redis.call('EXISTS', meta) == 0 then
   return 0
 end
 if again and redis.call('HGET', meta, 'spent_by') == by then

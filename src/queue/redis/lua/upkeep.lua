@@ -24,6 +24,7 @@ local function take_back(job)
     return
   end
   poisoned[job.kind] = poisoned[job.kind] + 1
+  spell_out(job)
   redis.call('HSET', q .. 'meta:' .. job.id, 'lost_leases', job.lost_leases)
   note_flow(job.kind, 'dead')
   alert_holder(job, 'dead')

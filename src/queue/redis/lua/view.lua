@@ -22,7 +22,7 @@ end
 local data = redis.call('HGET', q .. 'data', id)
 return {
   job.foreign and '' or string.sub(data, 2, string.find(data, '\n', 1, true) - 1),
-  job.foreign and {} or redis.call('HGETALL', q .. 'meta:' .. id),
+  job.foreign and {} or job.first and meta_of(job) or redis.call('HGETALL', q .. 'meta:' .. id),
   job.status == 'completed' and redis.call('HGET', q .. 'results', id) or '',
   { rank, waiting[1] or 0, waiting[2] or 0, waiting[3] or 0 },
   job.kind == 'replay' and redis.call('HMGET', q .. 'replay:' .. id, 'matched', 'replayed', 'ended', 'failed_again',
