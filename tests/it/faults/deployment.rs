@@ -177,12 +177,27 @@ impl Deployment {
         self.calls().values().map(|calls| calls - 1).sum()
     }
 
+    /// Waits until no job is unfinished, for as long as they become fewer: what was submitted in a drill may take long.
+    async fn until_done(&self) {
+        let mut left = u64::MAX;
+        while left > 0 {
+            left = eventually(async || {
+                let queue = self.callers.admin(Method::GET, "/admin/queue", Value::Null).await;
+                let states = ["queued", "scheduled", "running"];
+                let unfinished = states.iter().map(|state| queue["counts"][state].as_u64().unwrap()).sum();
+                (unfinished < left).then_some(unfinished)
+            })
+            .await;
+        }
+    }
+
     /// Ends the deployment and checks what must hold after every fault; the final state of every job submitted.
     ///
     /// Every job that was accepted is there and final, and its log tells of one end; the queue has these jobs and no
     /// others; nobody holds a lease, and nothing is left of what waiting jobs take up.
     pub async fn finish(mut self) -> Vec<Value> {
         let jobs = self.callers.submitted();
+        self.until_done().await;
         let views = self.callers.all_ended(&jobs).await;
         let mut violations = Vec::new();
         let logs = self.callers.logs(&jobs).await;
