@@ -332,7 +332,7 @@ fn models(settings: &Settings, gates: &Gates) -> Result<Models, SetupError> {
     let model = if models.is_empty() { first } else { Arc::new(Fallback::new(first, models)) };
     let mut embedder: Option<Arc<dyn Embedder>> = None;
     if let Some(gate) = gates.embeddings() {
-        embedder = Some(Arc::new(OpenAiEmbedder::new(&settings.model, &settings.embedding, gate.clone())?));
+        embedder = Some(Arc::new(OpenAiEmbedder::new(&settings.model, &settings.embedding, gate)?));
     }
     Ok((model, embedder))
 }

@@ -1,6 +1,6 @@
-//! What the service costs: accepted requests, pick-up, jobs in flight, idling. One JSON line each.
+//! What the service costs: accepted requests, pick-up, calls of the provider, jobs in flight, idling. One JSON line each.
 //!
-//! `cargo bench --bench service` runs all; `-- submit pickup flight idle` chooses. Needs `wrk` and
+//! `cargo bench --bench service` runs all; `-- submit pickup provider flight idle` chooses. Needs `wrk` and
 //! `strace`. Figures are ratios within one run or CPU time, since absolute times depend on the machine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
@@ -10,6 +10,7 @@ mod null_store;
 mod pickup;
 mod provider;
 mod server;
+mod stack;
 mod submit;
 mod usage;
 
@@ -32,6 +33,9 @@ fn main() {
         }
         if wanted("pickup") {
             pickup::run().await;
+        }
+        if wanted("provider") {
+            stack::run().await;
         }
         if wanted("flight") {
             flight().await;

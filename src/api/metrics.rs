@@ -17,8 +17,7 @@ use crate::{
     domain::job::{DeadReason, Kind, Status},
     gate,
     queue::QueueStats,
-    resilience::breaker,
-    telemetry::metrics::{BreakerState, Danger, Figures, KindFigures, Operation},
+    telemetry::metrics::{Danger, Figures, KindFigures, Operation},
 };
 
 /// How old what is known of the deployment may be: several scrapers cost the job store no more than one.
@@ -66,12 +65,7 @@ async fn look(api: &ApiState) {
             gate::Operation::Chat => Operation::Chat,
             gate::Operation::Embeddings => Operation::Embeddings,
         };
-        let state = match breaker.state {
-            breaker::BreakerState::Closed => BreakerState::Closed,
-            breaker::BreakerState::Open => BreakerState::Open,
-            breaker::BreakerState::HalfOpen => BreakerState::HalfOpen,
-        };
-        api.metrics.provider(&breaker.provider, operation).breaker_is(state);
+        api.metrics.provider(&breaker.provider, operation).breaker_is(breaker.state.into());
     }
     *last = Some(Instant::now());
 }

@@ -168,6 +168,8 @@ pub struct Failure {
     pub message: String,
     /// How long the other side asked us to wait.
     pub retry_after: Option<Duration>,
+    /// Whether it was met by the one call that tried out a provider that had been left alone.
+    pub probe: bool,
     /// The error behind it, for logs.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -176,7 +178,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with a message for the caller.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None, source: None }
+        Self { code, message: message.into(), retry_after: None, probe: false, source: None }
     }
 
     /// The same with the error that caused it.
@@ -196,6 +198,15 @@ impl Failure {
     /// What follows for the job.
     pub const fn class(&self) -> Class {
         self.code.class()
+    }
+
+    /// Whether the job is put off for it without using an attempt: also for a probe that met what would else use one.
+    pub const fn defers(&self) -> bool {
+        match self.class() {
+            Class::Overloaded | Class::ProviderUnusable => true,
+            Class::Transient => self.probe,
+            Class::Permanent => false,
+        }
     }
 }
 

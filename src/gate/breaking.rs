@@ -21,18 +21,34 @@ use crate::{
         clock::Timestamp,
         failure::{Code, Failure},
     },
-    resilience::breaker::{self, Admission, Breaker, BreakerEvent, BreakerRules},
-    telemetry::metrics::{BreakerState, ProviderMetrics},
+    resilience::breaker::{Admission, Breaker, BreakerEvent, BreakerRules, BreakerState},
 };
 
 impl Machine for Breaker {
     type Event = BreakerEvent;
     /// The generation, if the event was taken as it was meant.
     type Answer = Option<u64>;
+    type Turn = BreakerState;
     type Rules = BreakerRules;
 
-    fn apply(&mut self, event: &BreakerEvent, now: Timestamp, rules: &BreakerRules) -> Option<u64> {
-        Self::apply(self, event, now, rules).then(|| self.generation())
+    fn apply(
+        &mut self,
+        event: &BreakerEvent,
+        now: Timestamp,
+        rules: &BreakerRules,
+    ) -> (Option<u64>, Option<BreakerState>) {
+        let before = self.stage();
+        let taken = Self::apply(self, event, now, rules);
+        let turn = Some(self.stage()).filter(|stage| *stage != before);
+        (taken.then(|| self.generation()), turn)
+    }
+
+    /// How calls went, they went; a probe belongs to the state of affairs in which it was claimed.
+    fn outlasts(event: &BreakerEvent) -> bool {
+        match event {
+            BreakerEvent::Succeeded { .. } | BreakerEvent::Failed { .. } => true,
+            BreakerEvent::Claimed { .. } | BreakerEvent::Renewed { .. } | BreakerEvent::Abandoned { .. } => false,
+        }
     }
 
     fn merge(into: &mut BreakerEvent, event: &BreakerEvent) -> bool {
@@ -56,7 +72,6 @@ impl Machine for Breaker {
 /// One gate's breaker.
 pub(super) struct Breaking {
     shared: Arc<Shared<Breaker>>,
-    metrics: ProviderMetrics,
     /// This boot of the process, before all others the holder of its probes.
     boot: String,
     claims: AtomicU64,
@@ -75,10 +90,9 @@ struct Quiet {
 }
 
 impl Breaking {
-    pub(super) fn new(shared: Arc<Shared<Breaker>>, metrics: ProviderMetrics, tasks: TaskTracker) -> Self {
+    pub(super) fn new(shared: Arc<Shared<Breaker>>, tasks: TaskTracker) -> Self {
         Self {
             shared,
-            metrics,
             boot: Ulid::from_parts(0, rand::random()).to_string(),
             claims: AtomicU64::new(0),
             offered: Mutex::default(),
@@ -93,10 +107,6 @@ impl Breaking {
 
     pub(super) fn admission(&self) -> (Admission, u64) {
         self.look(|breaker, now| (breaker.admission(now), breaker.generation()))
-    }
-
-    fn is_open(&self) -> bool {
-        self.look(Breaker::state) == breaker::BreakerState::Open
     }
 
     /// Whether it was ever opened, as far as anybody remembers.
@@ -157,7 +167,6 @@ impl Breaking {
         let number = self.claims.fetch_add(1, Ordering::Relaxed);
         let holder = format!("{}/{number}", self.boot);
         let generation = self.shared.ask(BreakerEvent::Claimed { holder }).await.flatten()?;
-        self.metrics.breaker_went(BreakerState::HalfOpen);
         let alive = CancellationToken::new();
         let (shared, ended) = (self.shared.clone(), alive.clone());
         self.tasks.spawn(async move {
@@ -205,11 +214,7 @@ impl Breaking {
             retry_after: failure.retry_after,
             jitter: rand::random(),
         };
-        let was_open = self.is_open();
         self.shared.tell(event, Urgency::Now);
-        if !was_open && self.is_open() {
-            self.metrics.breaker_went(BreakerState::Open);
-        }
     }
 }
 
@@ -233,7 +238,6 @@ impl Probe {
         self.told = true;
         let event = BreakerEvent::Succeeded { generation: self.generation, calls: 1 };
         self.breaking.shared.tell(event, Urgency::Now);
-        self.breaking.metrics.breaker_went(BreakerState::Closed);
     }
 
     /// The provider does not; its failure is told like any other.

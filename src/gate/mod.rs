@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     breaking::{Breaking, Probe},
     crowd::Crowd,
-    shared::{Machine, Shared},
+    shared::{Machine, Report, Shared},
     spending::Spending,
 };
 use crate::{
@@ -66,6 +66,16 @@ impl Operation {
         match self {
             Self::Chat => "chat",
             Self::Embeddings => "embeddings",
+        }
+    }
+}
+
+impl From<BreakerState> for metrics::BreakerState {
+    fn from(state: BreakerState) -> Self {
+        match state {
+            BreakerState::Closed => Self::Closed,
+            BreakerState::Open => Self::Open,
+            BreakerState::HalfOpen => Self::HalfOpen,
         }
     }
 }
@@ -235,10 +245,12 @@ impl Gates {
     ) -> Arc<Gate> {
         let provider = model.provider.clone();
         let name = |what: &str| format!("{what}:{provider}:{}", operation.as_str());
-        let breaker = self.share(name("breaker"), rules(settings), cells);
-        let budget = self.share(name("budget"), budget, cells);
+        let turns = metrics.clone();
+        let turned = move |to: BreakerState| turns.breaker_went(to.into());
+        let breaker = self.share(name("breaker"), rules(settings), Box::new(turned), cells);
+        let budget = self.share(name("budget"), budget, Box::new(|never| match never {}), cells);
         Arc::new(Gate {
-            breaking: Arc::new(Breaking::new(breaker, metrics.clone(), self.tasks.clone())),
+            breaking: Arc::new(Breaking::new(breaker, self.tasks.clone())),
             spending: Arc::new(Spending::new(budget)),
             // A call for the vector of a question beside each of those that take in documents.
             crowd: Arc::new(Crowd::new(match operation {
@@ -251,8 +263,14 @@ impl Gates {
         })
     }
 
-    fn share<M: Machine>(&self, name: String, rules: M::Rules, cells: &Arc<dyn Cells>) -> Arc<Shared<M>> {
-        let shared = Arc::new(Shared::new(name, rules));
+    fn share<M: Machine>(
+        &self,
+        name: String,
+        rules: M::Rules,
+        report: Report<M>,
+        cells: &Arc<dyn Cells>,
+    ) -> Arc<Shared<M>> {
+        let shared = Arc::new(Shared::new(name, rules, report));
         self.tasks.spawn(shared.clone().run(cells.clone(), self.stop.clone()));
         shared
     }

@@ -2,7 +2,9 @@
 //!
 //! What this process has to tell is applied to its own copy at once and written by one task, which puts all that has
 //! gathered into one swap; a swap that comes too late is computed again on what is there. While the store is away the
-//! process goes on with its copy. An idle process writes nothing and asks nothing: what others change is announced.
+//! process goes on with its copy; what it saw meanwhile is told when the store is back, also if others were sooner. An idle
+//! process writes nothing and asks nothing: what others change is announced. A turn of the machine is reported by the
+//! process whose swap made it, and by no other.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,6 +28,8 @@ use crate::{
 const STORE_WITHIN: Duration = Duration::from_secs(1);
 /// How long what nobody waits for may gather.
 const GATHERING: Duration = Duration::from_secs(1);
+/// So many events are told after the store was away; older ones have nothing to say by then.
+const KEPT: usize = 1_000;
 /// Waits between swaps that met another.
 const CONFLICTS: Backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(50));
 
@@ -37,14 +41,20 @@ pub(super) trait Machine:
     type Event: Clone + Send + Sync + 'static;
     /// What its teller learns.
     type Answer: Send + 'static;
+    /// A change of it that is reported.
+    type Turn: Copy + Send + 'static;
     /// The numbers it goes by.
     type Rules: Send + Sync + 'static;
 
     /// Applies one event.
-    fn apply(&mut self, event: &Self::Event, now: Timestamp, rules: &Self::Rules) -> Self::Answer;
+    fn apply(&mut self, event: &Self::Event, now: Timestamp, rules: &Self::Rules)
+    -> (Self::Answer, Option<Self::Turn>);
 
     /// Makes one event of two that follow each other, if that says the same.
     fn merge(into: &mut Self::Event, event: &Self::Event) -> bool;
+
+    /// Whether an event that was applied while the store was away still holds on what others have made of the machine.
+    fn outlasts(event: &Self::Event) -> bool;
 
     /// Whether every process must hear at once that `before` has become this.
     fn is_news(&self, before: &Self) -> bool;
@@ -64,11 +74,31 @@ struct Pending<M: Machine> {
     /// When it happened, however late it is written.
     at: Timestamp,
     answer: Option<oneshot::Sender<M::Answer>>,
+    /// The turn it made was reported before.
+    reported: bool,
+}
+
+/// Who hears of turns.
+pub(super) type Report<M> = Box<dyn Fn(<M as Machine>::Turn) + Send + Sync>;
+
+/// What comes of all that is on its way.
+struct Computed<M: Machine> {
+    version: u64,
+    next: M,
+    /// Whether the store needs to be told, and others to be woken.
+    differs: bool,
+    is_news: bool,
+    answers: Vec<M::Answer>,
+    turns: Vec<M::Turn>,
 }
 
 struct Inner<M: Machine> {
-    /// What the store said last.
+    /// What the store said last, and what was applied to it while that was away.
     base: M,
+    /// Whether there is any of the latter.
+    apart: bool,
+    /// Of the latter, what is told again if others wrote meanwhile.
+    kept: Vec<Pending<M>>,
     version: u64,
     /// The store's time at an instant of ours.
     clock: (Timestamp, Instant),
@@ -95,10 +125,29 @@ impl<M: Machine> Inner<M> {
         self.view = view;
     }
 
+    /// Remembers what was applied without the store.
+    fn keep(&mut self, told: &[Pending<M>]) {
+        self.apart = true;
+        self.urgency.get_or_insert(Urgency::Soon);
+        for Pending { event, at, .. } in told.iter().filter(|pending| M::outlasts(&pending.event)) {
+            if !self.kept.last_mut().is_some_and(|last| M::merge(&mut last.event, event)) {
+                self.kept.push(Pending { event: event.clone(), at: *at, answer: None, reported: true });
+            }
+        }
+        let too_many = self.kept.len().saturating_sub(KEPT);
+        self.kept.drain(..too_many);
+    }
+
     fn adopt(&mut self, cell: &Cell, rules: &M::Rules) {
         self.version = cell.version;
         // What can't be read was written by another version of ragq: it begins anew.
         self.base = serde_json::from_str(&cell.value).unwrap_or_default();
+        self.apart = false;
+        if !self.kept.is_empty() {
+            let kept = std::mem::take(&mut self.kept);
+            self.writing.splice(0..0, kept);
+            self.urgency = Some(Urgency::Now);
+        }
         self.look_again(rules);
     }
 }
@@ -107,6 +156,7 @@ impl<M: Machine> Inner<M> {
 pub(super) struct Shared<M: Machine> {
     name: String,
     rules: M::Rules,
+    report: Report<M>,
     inner: Mutex<Inner<M>>,
     wake: Notify,
     changed: watch::Sender<()>,
@@ -114,9 +164,11 @@ pub(super) struct Shared<M: Machine> {
 
 impl<M: Machine> Shared<M> {
     /// The machine in the cell of that name; to be kept in step by [`run`](Self::run).
-    pub(super) fn new(name: String, rules: M::Rules) -> Self {
+    pub(super) fn new(name: String, rules: M::Rules, report: Report<M>) -> Self {
         let inner = Inner {
             base: M::default(),
+            apart: false,
+            kept: Vec::new(),
             version: 0,
             clock: (SystemClock.now(), Instant::now()),
             writing: Vec::new(),
@@ -125,7 +177,7 @@ impl<M: Machine> Shared<M> {
             urgency: None,
             alone: false,
         };
-        Self { name, rules, inner: Mutex::new(inner), wake: Notify::new(), changed: watch::Sender::new(()) }
+        Self { name, rules, report, inner: Mutex::new(inner), wake: Notify::new(), changed: watch::Sender::new(()) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner<M>> {
@@ -165,9 +217,10 @@ impl<M: Machine> Shared<M> {
         let mut inner = self.inner();
         let now = inner.now();
         if inner.alone {
-            let made_of_it = inner.base.apply(&event, now, &self.rules);
+            let (made_of_it, turn) = inner.base.apply(&event, now, &self.rules);
             inner.view = inner.base.clone();
             drop(inner);
+            turn.into_iter().for_each(&self.report);
             if let Some(sender) = answer {
                 drop(sender.send(made_of_it));
             }
@@ -178,7 +231,7 @@ impl<M: Machine> Shared<M> {
         let merged = answer.is_none()
             && inner.waiting.last_mut().is_some_and(|last| last.answer.is_none() && M::merge(&mut last.event, &event));
         if !merged {
-            inner.waiting.push(Pending { event, at: now, answer });
+            inner.waiting.push(Pending { event, at: now, answer, reported: false });
         }
         if inner.urgency != Some(Urgency::Now) {
             inner.urgency = Some(urgency);
@@ -256,19 +309,20 @@ impl<M: Machine> Shared<M> {
     async fn write(&self, cells: &dyn Cells) {
         {
             let mut inner = self.inner();
-            let waiting = std::mem::take(&mut inner.waiting);
-            inner.writing = waiting;
+            let mut waiting = std::mem::take(&mut inner.waiting);
+            inner.writing.append(&mut waiting);
             inner.urgency = None;
         }
         let mut conflicts = 0;
         loop {
-            let (version, before, next, answers) = self.computed();
-            if next == before {
-                return self.written(next, None, answers);
+            let computed = self.computed();
+            if !computed.differs {
+                return self.written(computed, None);
             }
-            let Ok(value) = serde_json::to_string(&next) else { return self.written(next, None, answers) };
-            match timeout(STORE_WITHIN, cells.swap_cell(&self.name, version, &value, next.is_news(&before))).await {
-                Ok(Ok(Swap::Applied(cell))) => return self.written(next, Some(&cell), answers),
+            let Ok(value) = serde_json::to_string(&computed.next) else { return self.written(computed, None) };
+            let swap = cells.swap_cell(&self.name, computed.version, &value, computed.is_news);
+            match timeout(STORE_WITHIN, swap).await {
+                Ok(Ok(Swap::Applied(cell))) => return self.written(computed, Some(&cell)),
                 Ok(Ok(Swap::Conflict(cell))) => {
                     self.found(&cell);
                     conflicts += 1;
@@ -276,30 +330,44 @@ impl<M: Machine> Shared<M> {
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(cell = self.name, %error, "the job store is away, going on with what is known");
-                    return self.written(next, None, answers);
+                    return self.written(computed, None);
                 }
-                Err(_) => return self.written(next, None, answers),
+                Err(_) => return self.written(computed, None),
             }
         }
     }
 
-    fn computed(&self) -> (u64, M, M, Vec<M::Answer>) {
+    fn computed(&self) -> Computed<M> {
         let inner = self.inner();
         let mut next = inner.base.clone();
-        let answers = inner.writing.iter().map(|pending| next.apply(&pending.event, pending.at, &self.rules)).collect();
-        (inner.version, inner.base.clone(), next, answers)
+        let (mut answers, mut turns) = (Vec::with_capacity(inner.writing.len()), Vec::new());
+        for pending in &inner.writing {
+            let (answer, turn) = next.apply(&pending.event, pending.at, &self.rules);
+            answers.push(answer);
+            turns.extend(turn.filter(|_| !pending.reported));
+        }
+        let differs = inner.apart || next != inner.base;
+        let is_news = inner.apart || next.is_news(&inner.base);
+        Computed { version: inner.version, next, differs, is_news, answers, turns }
     }
 
-    fn written(&self, next: M, cell: Option<&Cell>, answers: Vec<M::Answer>) {
+    /// Takes over what was computed; no cell: the store does not know it, or need not.
+    fn written(&self, computed: Computed<M>, cell: Option<&Cell>) {
+        let Computed { next, differs, answers, turns, .. } = computed;
         let mut inner = self.inner();
         inner.base = next;
+        let told = std::mem::take(&mut inner.writing);
         if let Some(cell) = cell {
             inner.version = cell.version;
             inner.clock = (cell.now, Instant::now());
+            inner.apart = false;
+            inner.kept.clear();
+        } else if differs {
+            inner.keep(&told);
         }
-        let told = std::mem::take(&mut inner.writing);
         inner.look_again(&self.rules);
         drop(inner);
+        turns.into_iter().for_each(&self.report);
         for (pending, answer) in told.into_iter().zip(answers) {
             // Who has gone meanwhile does not need it.
             if let Some(sender) = pending.answer {

@@ -1,6 +1,7 @@
 //! The budget of one gate: foreseen before jobs are fetched, reserved before calls, settled after them.
 
 use std::{
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,10 +23,22 @@ use crate::{
 impl Machine for Budget {
     type Event = BudgetEvent;
     type Answer = BudgetAnswer;
+    type Turn = Infallible;
     type Rules = BudgetRules;
 
-    fn apply(&mut self, event: &BudgetEvent, now: Timestamp, rules: &BudgetRules) -> BudgetAnswer {
-        Self::apply(self, event, now, rules)
+    fn apply(
+        &mut self,
+        event: &BudgetEvent,
+        now: Timestamp,
+        rules: &BudgetRules,
+    ) -> (BudgetAnswer, Option<Infallible>) {
+        (Self::apply(self, event, now, rules), None)
+    }
+
+    /// What was spent without the store is forgotten with the minute in which it was: only half of it may be known, a
+    /// reservation or its settlement.
+    fn outlasts(event: &BudgetEvent) -> bool {
+        matches!(event, BudgetEvent::Learned(_))
     }
 
     fn merge(into: &mut BudgetEvent, event: &BudgetEvent) -> bool {

@@ -60,6 +60,11 @@ impl Ticket {
         self
     }
 
+    /// When the call was let through.
+    pub const fn began(&self) -> Instant {
+        self.began
+    }
+
     /// The first token came: a provider that was to be probed is well again, whatever becomes of the rest.
     pub fn spoke(&mut self) {
         if self.spoke.is_none() {
@@ -95,9 +100,9 @@ impl Ticket {
         }
     }
 
-    /// The call failed. What the job is told: a failed probe is a deferral whatever it failed with, and who is put off
-    /// comes back when the provider may be called again.
-    pub fn failed(mut self, failure: Failure) -> Failure {
+    /// The call failed. What the job is told: a probe says so, for it is a deferral whatever it failed with, and who is
+    /// put off comes back when the provider may be called again.
+    pub fn failed(mut self, mut failure: Failure) -> Failure {
         let overloaded = failure.code.breaker() == BreakerSignal::RateOnly;
         self.end(if overloaded { Ended::Overloaded } else { Ended::Otherwise }, (&failure).into());
         if let Some(reservation) = self.reservation.take() {
@@ -110,21 +115,19 @@ impl Ticket {
                 reservation.settle(usage.total_tokens, None);
             }
         }
-        let probe = self.probe.take();
-        let probed = probe.is_some();
-        if let Some(probe) = probe {
+        if let Some(probe) = self.probe.take() {
+            failure.probe = true;
             probe.failed();
         }
         self.gate.breaking.failed(self.generation, &failure);
-        let wait = failure.retry_after.max(self.gate.breaking.wait());
-        match failure.class() {
-            Class::Transient if probed => {
-                let message = format!("{} (while the provider was being tried again)", failure.message);
-                Failure::new(Code::BreakerOpen, message).with_retry_after(wait).with_source(failure)
-            }
-            Class::Overloaded | Class::ProviderUnusable => failure.with_retry_after(wait),
-            Class::Transient | Class::Permanent => failure,
+        if failure.defers() {
+            failure.retry_after = failure.retry_after.max(self.gate.breaking.wait());
         }
+        if failure.probe && failure.class() == Class::Transient {
+            // Else nobody would know why this one used no attempt.
+            failure.message.push_str(" (while the provider was being tried again)");
+        }
+        failure
     }
 
     /// What the call has cost so far, by our own count.

@@ -54,11 +54,7 @@ async fn begun(model: &dyn AnswerModel, request: AnswerRequest) -> Result<Answer
 }
 
 fn is_elsewhere_possible(failure: &Failure) -> bool {
-    match failure.class() {
-        Class::Overloaded | Class::ProviderUnusable => true,
-        Class::Permanent => failure.code == Code::LargerThanBudget,
-        Class::Transient => false,
-    }
+    failure.defers() || failure.code == Code::LargerThanBudget
 }
 
 /// What the job is told when no model could: the one that may be had again first, for that is when it should come back.

@@ -105,17 +105,18 @@ pub trait Deliveries: Send + Sync {
     /// Writes a piece of the answer to the log; says whether anyone reads it at present.
     async fn append_delta(&self, lease: &Lease, text: String) -> Result<Fenced<bool>>;
 
-    /// Ends the job. Stale also for an ingestion that can't be applied as it stands, and was queued again
+    /// Ends the job; in the same step what the delivery's calls to model providers cost is added to its record, unless it
+    /// is stale. Stale also for an ingestion that can't be applied as it stands, and was queued again
     /// uncounted: "unchanged" against content that was replaced meanwhile, "replaced" during a sweep of the
     /// document's older chunks (see [`Documents::leftovers`](super::Documents::leftovers)), which may have taken the new ones with it.
-    async fn finish(&self, lease: &Lease, finish: Finish) -> Result<Fenced>;
+    async fn finish(&self, lease: &Lease, finish: Finish, cost: UsageTotal) -> Result<Fenced>;
 
-    /// Puts the job back.
-    async fn release(&self, lease: &Lease, release: Release) -> Result<Fenced>;
+    /// Puts the job back, with what the delivery cost as in [`finish`](Self::finish).
+    async fn release(&self, lease: &Lease, release: Release, cost: UsageTotal) -> Result<Fenced>;
 
-    /// Adds what the delivery's calls to model providers cost to the job's record. Not fenced: it was spent, whoever has
-    /// the job now.
-    async fn spend(&self, lease: &Lease, spent: UsageTotal) -> Result<()>;
+    /// Adds what a delivery that lost its lease cost to the job's record. Not fenced: it was spent, whoever has the job
+    /// now.
+    async fn spend(&self, lease: &Lease, cost: UsageTotal) -> Result<()>;
 
     /// The worker leaves: what it still holds is handed back uncounted.
     async fn leave(&self, worker: &WorkerId) -> Result<()>;

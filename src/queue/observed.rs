@@ -123,16 +123,16 @@ impl Deliveries for Observed {
         self.timed(Op::Write, self.inner.append_delta(lease, text)).await
     }
 
-    async fn finish(&self, lease: &Lease, finish: Finish) -> Result<Fenced> {
-        self.timed(Op::Finish, self.inner.finish(lease, finish)).await
+    async fn finish(&self, lease: &Lease, finish: Finish, cost: UsageTotal) -> Result<Fenced> {
+        self.timed(Op::Finish, self.inner.finish(lease, finish, cost)).await
     }
 
-    async fn release(&self, lease: &Lease, release: Release) -> Result<Fenced> {
-        self.timed(Op::Release, self.inner.release(lease, release)).await
+    async fn release(&self, lease: &Lease, release: Release, cost: UsageTotal) -> Result<Fenced> {
+        self.timed(Op::Release, self.inner.release(lease, release, cost)).await
     }
 
-    async fn spend(&self, lease: &Lease, spent: UsageTotal) -> Result<()> {
-        self.timed(Op::Release, self.inner.spend(lease, spent)).await
+    async fn spend(&self, lease: &Lease, cost: UsageTotal) -> Result<()> {
+        self.timed(Op::Release, self.inner.spend(lease, cost)).await
     }
 
     async fn leave(&self, worker: &WorkerId) -> Result<()> {

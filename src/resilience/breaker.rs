@@ -176,6 +176,15 @@ impl Breaker {
         matches!(&self.state, State::HalfOpen { holder, .. } if holder == name)
     }
 
+    /// Where it was put last, whatever time has passed since.
+    pub const fn stage(&self) -> BreakerState {
+        match self.state {
+            State::Closed => BreakerState::Closed,
+            State::Open { .. } => BreakerState::Open,
+            State::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
+
     /// Where it stands at `now`. One that waits for its probe counts as half-open.
     pub fn state(&self, now: Timestamp) -> BreakerState {
         match self.state {
@@ -244,8 +253,9 @@ impl Breaker {
             }
             BreakerEvent::Abandoned { generation } => {
                 if *generation == self.generation && matches!(self.state, State::HalfOpen { .. }) {
+                    // Still half-open: the next to claim the probe makes it.
                     self.generation += 1;
-                    self.state = State::Open { until: now };
+                    self.state = State::HalfOpen { holder: String::new(), expires: now };
                 }
             }
         }

@@ -46,15 +46,18 @@ impl RetryPolicy {
         match failure.class() {
             Class::Permanent if failure.code == Code::DeadlineExceeded => Decision::Dead(DeadReason::DeadlineExceeded),
             Class::Permanent => Decision::Dead(DeadReason::Permanent),
+            Class::Transient if failure.defers() => self.defer(deferrals, asked),
             Class::Transient if attempt >= max_attempts => Decision::Dead(DeadReason::AttemptsExhausted),
             Class::Transient => Decision::Retry(self.retry.wait(attempt).max(asked)),
-            Class::Overloaded | Class::ProviderUnusable => {
-                // At least a tenth of a second: with full jitter a wait may be nothing at all, and a
-                // deferral uses up no attempt that would ever end the turning in circles.
-                let wait = self.defer.wait(deferrals.saturating_add(1)).max(Duration::from_millis(100));
-                Decision::Defer(wait.max(asked))
-            }
+            Class::Overloaded | Class::ProviderUnusable => self.defer(deferrals, asked),
         }
+    }
+
+    fn defer(&self, deferrals: u32, asked: Duration) -> Decision {
+        // At least a tenth of a second: with full jitter a wait may be nothing at all, and a deferral uses up no attempt
+        // that would ever end the turning in circles.
+        let wait = self.defer.wait(deferrals.saturating_add(1)).max(Duration::from_millis(100));
+        Decision::Defer(wait.max(asked))
     }
 }
 
@@ -89,6 +92,13 @@ mod tests {
         let asked = |seconds| Failure::new(Code::RateLimited, "").with_retry_after(Some(Duration::from_secs(seconds)));
         assert_eq!(POLICY.decide(&asked(40), 1, 5, 0), Decision::Defer(Duration::from_secs(40)));
         assert_eq!(POLICY.decide(&asked(90_000), 1, 5, 0), Decision::Defer(Duration::from_hours(1)));
+    }
+
+    #[test]
+    fn a_failed_probe_is_a_deferral_unless_the_request_can_never_succeed() {
+        let probe = |code| Failure { probe: true, ..Failure::new(code, "") };
+        assert!(matches!(POLICY.decide(&probe(Code::ProviderError), 5, 5, 0), Decision::Defer(_)));
+        assert_eq!(POLICY.decide(&probe(Code::ContextTooLong), 1, 5, 0), Decision::Dead(DeadReason::Permanent));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Estimates of token counts, for budgets that need no exact figure.
 
+/// What a message of a chat takes beside its text, for who says it and where it ends.
+pub const OF_MESSAGE: usize = 4;
+
 /// About how many tokens a model makes of `text`, rather too many than too few.
 ///
 /// English runs at about four characters a token in the common byte-pair encodings, other scripts at one

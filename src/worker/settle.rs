@@ -123,16 +123,15 @@ enum Settlement {
 impl SettleLayer {
     async fn settle(&self, delivery: &Delivery, spent: &Spent, outcome: Result<Finish, Halt>, ran: Duration) {
         self.metrics.ran(delivery.kind, ran);
-        self.account(delivery, spent.total(outcome.is_ok())).await;
         let (settlement, failure) = match outcome {
             Ok(finish) => (Settlement::Finish(finish), None),
             Err(Halt::LeaseLost) => {
                 tracing::info!("lease lost, outcome dropped");
-                return self.tokens(spent, Fate::Lost);
+                return self.lost(delivery, spent, Fate::Lost).await;
             }
             Err(Halt::Cancelled) => {
                 tracing::info!("job cancelled while it ran");
-                return self.tokens(spent, Fate::Cancelled);
+                return self.lost(delivery, spent, Fate::Cancelled).await;
             }
             Err(Halt::Leaving) => (Settlement::Release(Release::HandBack), None),
             Err(Halt::Failed(failure)) => (self.after(delivery, &failure), Some(failure)),
@@ -141,14 +140,15 @@ impl SettleLayer {
         if let Some(failure) = &failure {
             self.metrics.failed(failure.code);
         }
-        match self.write(&delivery.lease, &settlement).await {
+        let fate = fate_of(&settlement);
+        match self.write(&delivery.lease, &settlement, spent.total(fate == Fate::Useful)).await {
             Some(Fenced::Applied(())) => {
-                self.tokens(spent, fate_of(&settlement));
+                self.tokens(spent, fate);
                 self.count(delivery, &settlement, ran);
             }
             Some(Fenced::Stale) => {
-                self.tokens(spent, Fate::Lost);
                 self.metrics.stale_finish(delivery.kind);
+                self.lost(delivery, spent, Fate::Lost).await;
             }
             None => self.tokens(spent, Fate::Lost),
         }
@@ -188,10 +188,13 @@ impl SettleLayer {
         }
     }
 
-    /// Adds what was spent to the job's record. Tried once: it is a count, and the job's end must not wait for it.
-    async fn account(&self, delivery: &Delivery, spent: UsageTotal) {
-        if spent.calls > 0
-            && let Err(error) = self.store.spend(&delivery.lease, spent).await
+    /// Counts what a delivery cost that may no longer settle its job. Tried once: the slot is wanted for other jobs, and a
+    /// second try might count it twice.
+    async fn lost(&self, delivery: &Delivery, spent: &Spent, fate: Fate) {
+        self.tokens(spent, fate);
+        let cost = spent.total(false);
+        if cost.calls > 0
+            && let Err(error) = self.store.spend(&delivery.lease, cost).await
         {
             tracing::warn!(error = &error as &dyn Error, "what a delivery cost was not counted");
         }
@@ -208,12 +211,12 @@ impl SettleLayer {
 
     /// Writes the settlement, however long the store is away; only the end of the worker's grace ends that (none),
     /// and then the lease expires and the job is delivered again.
-    async fn write(&self, lease: &Lease, settlement: &Settlement) -> Option<Fenced> {
+    async fn write(&self, lease: &Lease, settlement: &Settlement, cost: UsageTotal) -> Option<Fenced> {
         let mut failures = 0;
         loop {
             let written = match settlement.clone() {
-                Settlement::Finish(finish) => self.store.finish(lease, finish).await,
-                Settlement::Release(release) => self.store.release(lease, release).await,
+                Settlement::Finish(finish) => self.store.finish(lease, finish, cost).await,
+                Settlement::Release(release) => self.store.release(lease, release, cost).await,
             };
             match written {
                 Ok(Fenced::Applied(())) => {

@@ -26,14 +26,15 @@ use ragq::{
 use tokio::time::timeout;
 
 use crate::{
-    queue::redis_server::link,
-    support::{eventually, redis::Server},
+    queue::redis_server::link_to,
+    support::{eventually, proxy::Proxy, redis::Server},
 };
 
 /// One process of a deployment.
 struct Process {
     gates: Gates,
     store: Arc<RedisJobStore>,
+    metrics: Metrics,
 }
 
 fn metrics() -> Metrics {
@@ -46,15 +47,29 @@ impl Process {
     }
 
     fn start_with(server: &Server, pause: Duration, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_at(&server.url(), pause, change)
+    }
+
+    fn start_at(url: &str, pause: Duration, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.model.base_url = Some("http://127.0.0.1:1/v1".into());
         settings.breaker.pause_ms = pause.as_millis() as u64;
         settings.breaker.longest_pause_ms = pause.as_millis() as u64;
         change(&mut settings);
         let options = RedisOptions::default();
-        let store = Arc::new(RedisJobStore::new(link(server, &options), options));
+        let store = Arc::new(RedisJobStore::new(link_to(url, &options), options));
         let cells: Arc<dyn Cells> = store.clone();
-        Self { gates: Gates::open(&settings, &cells, &metrics()), store }
+        let metrics = metrics();
+        Self { gates: Gates::open(&settings, &cells, &metrics), store, metrics }
+    }
+
+    /// How often it says that it turned the breaker to a state.
+    fn turns_to(&self, state: &str) -> u64 {
+        let name = "ragq_provider_breaker_transitions_total{";
+        let labels = [r#"operation="chat""#.to_owned(), format!(r#"state="{state}""#)];
+        let text = self.metrics.render();
+        let line = text.lines().find(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
+        line.and_then(|line| line.rsplit(' ').next()).map_or(0, |count| count.parse().unwrap())
     }
 
     fn gate(&self) -> &Arc<Gate> {
@@ -158,8 +173,8 @@ async fn one_job_is_fetched_for_the_probe_and_one_that_makes_no_call_gives_it_ba
     drop(used);
     assert!(poll_immediate(there.passes().passes(8)).await.is_none(), "not before the call shows how the provider is");
     let told = ticket.failed(Failure::new(Code::ProviderError, "still broken"));
-    assert_eq!(told.code, Code::BreakerOpen, "a failed probe is a deferral, whatever it failed with");
-    assert!(told.message.starts_with("still broken"), "{told}");
+    assert_eq!(told.code, Code::ProviderError, "why is told as it is");
+    assert!(told.defers(), "a failed probe is a deferral, whatever it failed with: {told}");
     assert_eq!(there.view().code, Some(Code::ProviderError));
     let again = there.passes().passes(8).await;
     assert_eq!(again.len(), 1, "after another pause");
@@ -171,6 +186,58 @@ async fn one_job_is_fetched_for_the_probe_and_one_that_makes_no_call_gives_it_ba
     there.sees(BreakerState::Closed).await;
     drop(called_off);
     here.end().await;
+    there.end().await;
+}
+
+#[tokio::test]
+async fn a_turn_of_the_breaker_is_counted_once_in_the_whole_deployment() {
+    let server = Server::start(&[]).await;
+    let (here, there) = (Process::start(&server, SHORT), Process::start(&server, SHORT));
+    let mut calls = Vec::new();
+    for process in [&here, &there] {
+        for _ in 0..5 {
+            calls.push(process.gate().admit().await.unwrap());
+        }
+    }
+    for call in calls {
+        call.failed(Failure::new(Code::ProviderError, "to all alike"));
+    }
+    let turns = |state| here.turns_to(state) + there.turns_to(state);
+    for process in [&here, &there] {
+        process.sees(BreakerState::HalfOpen).await;
+    }
+    let probe = eventually(async || here.gate().admit().await.ok()).await;
+    probe.succeeded(Usage::default());
+    for process in [&here, &there] {
+        process.sees(BreakerState::Closed).await;
+    }
+    // By then all that was told before is written.
+    here.gates.close().await;
+    there.gates.close().await;
+    assert_eq!(["open", "half_open", "closed"].map(turns), [1, 1, 1]);
+    here.end().await;
+    there.end().await;
+}
+
+#[tokio::test]
+async fn failures_seen_while_the_store_was_away_count_beside_those_that_others_wrote_meanwhile() {
+    let server = Server::start(&[]).await;
+    let proxy = Proxy::start(server.port()).await;
+    let cut_off = Process::start_at(&proxy.url(), LONG, |_| ());
+    let there = Process::start(&server, LONG);
+    proxy.refuse(true);
+    for _ in 0..2 {
+        cut_off.fail(Code::ProviderTimeout).await;
+    }
+    for _ in 0..3 {
+        there.fail(Code::ProviderError).await;
+    }
+    proxy.refuse(false);
+    for process in [&cut_off, &there] {
+        process.sees(BreakerState::Open).await;
+    }
+    assert_eq!(there.view().consecutive_failures, 5);
+    cut_off.end().await;
     there.end().await;
 }
 

@@ -21,7 +21,12 @@ pub(super) const BEFORE_CUT: Duration = Duration::from_millis(20);
 
 /// An error in the shape that clients expect.
 pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response {
-    let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
+    let kind = match status.as_u16() {
+        500.. => "server_error",
+        // Others are refusals that gateways make up.
+        400 | 401 | 403 | 404 | 409 | 413 | 422 | 429 => "invalid_request_error",
+        _ => "gateway_error",
+    };
     let body = json!({ "error": { "message": message, "type": kind, "param": null, "code": code } });
     (status, axum::Json(body)).into_response()
 }
@@ -59,7 +64,8 @@ fn by_fault(fault: &Fault) -> Response {
             413 => (status, "request_too_large", "The request is too large."),
             429 => (status, "rate_limit_exceeded", "Rate limit reached."),
             503 | 529 => (status, "server_overloaded", "The server is overloaded."),
-            ..500 => (status, "invalid_request", "The request is refused."),
+            400 | 409 | 422 => (status, "invalid_request", "The request is refused."),
+            ..500 => (status, "gateway_error", "The gateway refuses the request."),
             _ => (status, "server_error", "The server had an error."),
         },
         // These do not refuse.

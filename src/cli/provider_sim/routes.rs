@@ -118,9 +118,8 @@ async fn chat(State(sim): State<Arc<Sim>>, headers: HeaderMap, body: Bytes) -> R
         Err(why) => return unreadable(call, &why),
     };
     drop(body);
-    let prompt: usize =
-        request.messages.iter().filter_map(|message| message.content.as_ref()).map(Content::tokens).sum();
-    let prompt = prompt as u64;
+    let of = |message: &Message| message.content.as_ref().map_or(0, Content::tokens) + tokens::OF_MESSAGE;
+    let prompt = request.messages.iter().map(of).sum::<usize>() as u64;
     let wanted = call.plan.answer_tokens;
     let may_say = request.max_tokens.unwrap_or(wanted);
     let fault = match call.admit(key(&headers), prompt, may_say.into()) {

@@ -21,7 +21,6 @@ use async_openai::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::{
@@ -38,9 +37,6 @@ use crate::{
     model::{AnswerModel, AnswerRequest, AnswerStream, Message, Role},
     text::tokens,
 };
-
-/// What a message takes beside its text, for who says it and where it ends.
-const MESSAGE_TOKENS: usize = 4;
 
 /// Answers by the chat completions of an OpenAI-compatible provider.
 pub struct OpenAiModel {
@@ -65,7 +61,11 @@ impl OpenAiModel {
         let first_token = Duration::from_millis(settings.first_token_timeout_ms);
         let call = Duration::from_millis(settings.call_timeout_ms);
         Ok(Self {
-            stack: stack::stack(gate.clone(), first_token.min(call), stack::transport(http.clone(), endpoint.secret())),
+            stack: stack::stack(
+                gate,
+                first_token.min(call),
+                stack::transport(http.clone(), endpoint.secret(), gate.clone()),
+            ),
             http,
             dialect: Dialect::new(endpoint.is_official()),
             endpoint,
@@ -145,11 +145,12 @@ impl AnswerModel for OpenAiModel {
             stream_options: self.dialect.stream_options(),
             max_completion_tokens: self.dialect.max_completion_tokens(),
         };
-        let limits = Limits { began: Instant::now(), first_token: self.first_token, idle: self.idle, call: self.call };
+        let limits = Limits { first_token: self.first_token, idle: self.idle, call: self.call };
         let AnswerRequest { question, passages, messages, bounds } = request;
         // The prompt holds them both, and the answer may be long in coming.
         drop((question, passages));
-        let prompt: usize = messages.iter().map(|message| tokens::estimate(&message.content) + MESSAGE_TOKENS).sum();
+        let prompt: usize =
+            messages.iter().map(|message| tokens::estimate(&message.content) + tokens::OF_MESSAGE).sum();
         let cost = Cost { prompt: prompt as u64, longest_answer: u64::from(self.max_tokens) };
         let factory = self.request(self.body(&messages, sent)?);
         let prompt: Arc<[Message]> = messages.into();

@@ -65,13 +65,14 @@ struct Item {
 
 impl OpenAiEmbedder {
     /// An embedder as the settings say, behind its gate; nothing is sent yet.
-    pub fn new(model: &settings::Model, embedding: &settings::Embedding, gate: Arc<Gate>) -> Result<Self, SetupError> {
+    pub fn new(model: &settings::Model, embedding: &settings::Embedding, gate: &Arc<Gate>) -> Result<Self, SetupError> {
         let name = embedding.model.as_deref().map(str::trim).filter(|name| !name.is_empty());
         let name = name.ok_or(SetupError::EmbeddingModel)?.to_owned();
         let endpoint = Endpoint::new(model)?;
         let http = stack::client(Duration::from_millis(model.connect_timeout_ms))?;
         let call = Duration::from_millis(embedding.timeout_ms);
-        let transport = readable_only(stack::transport(http.clone(), endpoint.secret()), endpoint.secret());
+        let transport = stack::transport(http.clone(), endpoint.secret(), gate.clone());
+        let transport = readable_only(transport, endpoint.secret());
         Ok(Self { stack: stack::stack(gate, call, transport), http, endpoint, model: name })
     }
 }

@@ -39,11 +39,9 @@ const TAIL: Duration = Duration::from_secs(2);
 /// How long to wait for the reply's own end, so that the connection can be used again.
 const CLOSING: Duration = Duration::from_millis(50);
 
-/// The instants and times that bound a reply.
+/// The times that bound a reply; counted from when the call was let through, for its turn it may have waited long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// When the call began.
-    pub(super) began: Instant,
     /// Within which the first token must have come, from the beginning.
     pub(super) first_token: Duration,
     /// The longest silence after it.
@@ -71,6 +69,7 @@ pub(super) fn answer(
     clean: Clean,
 ) -> Result<AnswerStream, Failure> {
     let account = Account { ticket: ticket_of(&mut response), clean };
+    let began = account.ticket.as_ref().map_or_else(Instant::now, Ticket::began);
     let streamed = match is_streamed(&response) {
         Ok(streamed) => streamed,
         Err(failure) => return Err(account.failed(failure)),
@@ -80,6 +79,7 @@ pub(super) fn answer(
         done: false,
         response: Some(response),
         streamed,
+        began,
         limits,
         key: key.to_owned(),
         frames: Frames::default(),
@@ -157,6 +157,7 @@ struct Reading {
     /// Gone once it is read.
     response: Option<Response>,
     streamed: bool,
+    began: Instant,
     limits: Limits,
     key: String,
     frames: Frames,
@@ -286,7 +287,7 @@ impl Reading {
 
     /// The next bytes, within the time that the state of the answer allows.
     async fn receive(&mut self) -> Result<Option<Bytes>, Failure> {
-        let Limits { began, first_token, idle, call } = self.limits;
+        let (Limits { first_token, idle, call }, began) = (self.limits, self.began);
         let whole_by = began + call;
         let token_by = if self.finish.is_some() {
             self.heard + idle.min(TAIL)

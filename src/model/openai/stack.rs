@@ -11,7 +11,7 @@
 //! 5. the account: what goes wrong below is reported through the ticket; a reply takes it along, for whoever reads the
 //!    reply to report how it ended. A call that is dropped drops its ticket;
 //! 6. the timeout until the reply has begun: until its headers, or until the whole body if it is an error;
-//! 7. the judge: a reply that is no success becomes a [`Failure`], so that everything outside it, and
+//! 7. the judge: what any reply says of the provider's limits is learned; one that is no success becomes a [`Failure`], so that everything outside it, and
 //!    async-openai itself, which logs the bodies of errors, sees a code and never a body;
 //! 8. the transport: one request, with a timeout for connecting, no redirects, and no retry anywhere. The
 //!    job retries, nobody else.
@@ -93,7 +93,7 @@ struct Carried(Arc<Mutex<Option<Ticket>>>);
 const MAX_ERROR_BODY: usize = 64 * 1024;
 
 /// The stack over `transport`: `begin` is the time within which that must have answered.
-pub(super) fn stack(gate: Arc<Gate>, begin: Duration, transport: Transport) -> Stack {
+pub(super) fn stack(gate: &Arc<Gate>, begin: Duration, transport: Transport) -> Stack {
     let timed = ServiceBuilder::new()
         .map_err(move |error: BoxError| timed_out_or(error, begin))
         .layer(TimeoutLayer::new(begin))
@@ -101,18 +101,21 @@ pub(super) fn stack(gate: Arc<Gate>, begin: Duration, transport: Transport) -> S
     let service = ServiceBuilder::new()
         .layer(layer_fn(within_deadline))
         .map_err(|error: BoxError| unboxed(error))
-        .filter_async(gated(&gate, pay))
-        .filter_async(gated(&gate, take_place))
-        .filter_async(gated(&gate, pass_breaker))
-        .service(accounted(gate, BoxCloneSyncService::new(timed)));
+        .filter_async(gated(gate, pay))
+        .filter_async(gated(gate, take_place))
+        .filter_async(gated(gate, pass_breaker))
+        .service(accounted(BoxCloneSyncService::new(timed)));
     BoxCloneSyncService::new(service)
 }
 
 /// The judge over the HTTP client; `key` is what is masked in errors.
-pub(super) fn transport(http: reqwest::Client, key: &str) -> Transport {
+pub(super) fn transport(http: reqwest::Client, key: &str, gate: Arc<Gate>) -> Transport {
     let key = key.to_owned();
     let service = ServiceBuilder::new()
-        .and_then(move |response| judge(response, key.clone()))
+        .and_then(move |response: Response| {
+            gate.learn(rate_headers::read(response.headers()));
+            judge(response, key.clone())
+        })
         .map_err(|error: OpenAIError| of_client(error))
         .service(ReqwestService::new(http));
     BoxCloneSyncService::new(service)
@@ -160,15 +163,13 @@ async fn pass_breaker(gate: Arc<Gate>, Placed { paid, place }: Placed) -> Result
 }
 
 fn accounted(
-    gate: Arc<Gate>,
     inner: Transport,
 ) -> impl Service<Admitted, Response = Response, Error = Failure, Future: Send> + Clone + Sync {
     service_fn(move |Admitted { call, ticket }: Admitted| {
-        let (gate, inner) = (gate.clone(), inner.clone());
+        let inner = inner.clone();
         async move {
             match inner.oneshot(call.factory).await {
                 Ok(mut response) => {
-                    gate.learn(rate_headers::read(response.headers()));
                     response.extensions_mut().insert(Carried(Arc::new(Mutex::new(Some(ticket)))));
                     Ok(response)
                 }

@@ -80,12 +80,14 @@ impl Fetches {
 pub(super) struct FinishRequest {
     lease: Lease,
     finish: Finish,
+    cost: UsageTotal,
 }
 
 #[derive(Debug)]
 pub(super) struct ReleaseRequest {
     lease: Lease,
     release: Release,
+    cost: UsageTotal,
 }
 
 #[derive(Debug)]
@@ -187,22 +189,22 @@ impl Deliveries for RedisJobStore {
         Ok(Fenced::Applied(code == 2))
     }
 
-    async fn finish(&self, lease: &Lease, finish: Finish) -> Result<Fenced> {
-        let applied = self.finishes.ask(FinishRequest { lease: lease.clone(), finish }).await?;
+    async fn finish(&self, lease: &Lease, finish: Finish, cost: UsageTotal) -> Result<Fenced> {
+        let applied = self.finishes.ask(FinishRequest { lease: lease.clone(), finish, cost }).await?;
         Ok(if applied { Fenced::Applied(()) } else { Fenced::Stale })
     }
 
-    async fn release(&self, lease: &Lease, release: Release) -> Result<Fenced> {
-        let applied = self.releases.ask(ReleaseRequest { lease: lease.clone(), release }).await?;
+    async fn release(&self, lease: &Lease, release: Release, cost: UsageTotal) -> Result<Fenced> {
+        let applied = self.releases.ask(ReleaseRequest { lease: lease.clone(), release, cost }).await?;
         Ok(if applied { Fenced::Applied(()) } else { Fenced::Stale })
     }
 
-    async fn spend(&self, lease: &Lease, spent: UsageTotal) -> Result<()> {
+    async fn spend(&self, lease: &Lease, cost: UsageTotal) -> Result<()> {
         let _: bool = self
             .shared
             .call(&scripts::SPEND, Confirm::No, |command| {
                 push_lease(command, lease);
-                command.arg(spent.calls).arg(spent.prompt_tokens).arg(spent.completion_tokens).arg(spent.wasted_tokens);
+                command.arg(cost_of(cost));
             })
             .await?;
         Ok(())
@@ -246,6 +248,12 @@ impl RedisJobStore {
         self.shared.changed_one(lease.job, status);
         Fenced::Applied(())
     }
+}
+
+/// As the scripts take it: calls, tokens of prompts, of answers and those that came to nothing; empty without a call.
+fn cost_of(cost: UsageTotal) -> String {
+    let UsageTotal { calls, prompt_tokens, completion_tokens, wasted_tokens } = cost;
+    if calls == 0 { String::new() } else { format!("{calls} {prompt_tokens} {completion_tokens} {wasted_tokens}") }
 }
 
 fn push_lease(command: &mut Cmd, lease: &Lease) {
@@ -309,6 +317,7 @@ pub(super) fn finishes(
                     for request in &requests {
                         push_lease(command, &request.lease);
                         push_finish(command, &request.finish);
+                        command.arg(cost_of(request.cost));
                     }
                 })
                 .await?;
@@ -366,6 +375,7 @@ pub(super) fn releases(
                             }
                             Release::HandBack => command.arg("hand_back").arg(0).arg("").arg(""),
                         };
+                        command.arg(cost_of(request.cost));
                     }
                 })
                 .await?;

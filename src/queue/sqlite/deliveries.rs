@@ -116,7 +116,7 @@ impl Deliveries for SqliteJobStore {
         Ok(if written { Fenced::Applied(self.read_marks.is_read(job, self.shared.clock.now())) } else { Fenced::Stale })
     }
 
-    async fn finish(&self, lease: &Lease, finish: Finish) -> Result<Fenced> {
+    async fn finish(&self, lease: &Lease, finish: Finish, cost: UsageTotal) -> Result<Fenced> {
         let lease = lease.clone();
         let result = match &finish {
             Finish::Completed { result, .. } => rows::to_json(result)?,
@@ -141,12 +141,13 @@ impl Deliveries for SqliteJobStore {
                     }
                     Finish::Dead { reason, error } => die(step, &row, *reason, error)?,
                 }
+                add_cost(step, lease.job, cost)?;
                 Ok(Fenced::Applied(()))
             })
             .await
     }
 
-    async fn release(&self, lease: &Lease, release: Release) -> Result<Fenced> {
+    async fn release(&self, lease: &Lease, release: Release, cost: UsageTotal) -> Result<Fenced> {
         let lease = lease.clone();
         self.writer
             .call(Durability::Written, move |step| {
@@ -160,21 +161,15 @@ impl Deliveries for SqliteJobStore {
                     Release::Defer { after, error } => wait(step, &row, *after, error, AttemptOutcome::Deferred)?,
                     Release::HandBack => step.hand_back(&row)?,
                 }
+                add_cost(step, lease.job, cost)?;
                 Ok(Fenced::Applied(()))
             })
             .await
     }
 
-    async fn spend(&self, lease: &Lease, spent: UsageTotal) -> Result<()> {
-        let id = lease.job.to_string();
-        let (prompt, completion) = (spent.prompt_tokens as i64, spent.completion_tokens as i64);
-        let (calls, wasted) = (spent.calls as i64, spent.wasted_tokens as i64);
-        self.writer
-            .call(Durability::Written, move |step| {
-                step.execute(sql::SPEND, params![id, calls, prompt, completion, wasted])?;
-                Ok(())
-            })
-            .await
+    async fn spend(&self, lease: &Lease, cost: UsageTotal) -> Result<()> {
+        let job = lease.job;
+        self.writer.call(Durability::Written, move |step| add_cost(step, job, cost)).await
     }
 
     async fn leave(&self, worker: &WorkerId) -> Result<()> {
@@ -204,6 +199,16 @@ impl Deliveries for SqliteJobStore {
             })
             .await
     }
+}
+
+/// Adds what calls to model providers cost to a job's record.
+fn add_cost(step: &Step<'_>, job: JobId, cost: UsageTotal) -> rusqlite::Result<()> {
+    if cost.calls > 0 {
+        let UsageTotal { calls, prompt_tokens, completion_tokens, wasted_tokens } = cost;
+        let tokens = [prompt_tokens, completion_tokens, wasted_tokens].map(|tokens| tokens as i64);
+        step.execute(sql::SPEND, params![job.to_string(), calls as i64, tokens[0], tokens[1], tokens[2]])?;
+    }
+    Ok(())
 }
 
 /// The fence: the job, if the lease is still its own.

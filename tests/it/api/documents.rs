@@ -5,6 +5,7 @@ use ragq::{
         document::{Change, Format},
         ids::Tenant,
         job::Kind,
+        spent::UsageTotal,
     },
     queue::{Deliveries, Fenced, Finish},
 };
@@ -81,7 +82,10 @@ async fn equal_content_has_an_equal_hash_and_a_version_of_its_own() {
         let change = delivery.document.unwrap();
         seen.push((change.version, change.content_hash));
         let finish = Finish::Completed { result: json!({}), document: None, turn: None };
-        assert!(matches!(app.store.finish(&delivery.lease, finish).await.unwrap(), Fenced::Applied(())));
+        assert!(matches!(
+            app.store.finish(&delivery.lease, finish, UsageTotal::default()).await.unwrap(),
+            Fenced::Applied(())
+        ));
     }
     seen.sort();
     assert_eq!(seen.iter().map(|(version, _)| *version).collect::<Vec<_>>(), [1, 2, 3]);

@@ -6,6 +6,7 @@ use ragq::{
     domain::{
         failure::{Code, Failure},
         job::{JobError, Kind},
+        spent::UsageTotal,
     },
     queue::{Deliveries, Fenced, Maintenance, Release},
 };
@@ -189,7 +190,7 @@ async fn a_retry_is_told_with_its_time_and_the_next_attempt_opens_anew() {
     let delivery = app.fetch(Kind::Chat).await;
     let error = JobError::from(&Failure::new(Code::StreamCut, "cut"));
     let release = Release::Retry { after: Duration::from_millis(1), error };
-    assert_eq!(app.store.release(&delivery.lease, release).await.unwrap(), Fenced::Applied(()));
+    assert_eq!(app.store.release(&delivery.lease, release, UsageTotal::default()).await.unwrap(), Fenced::Applied(()));
     let again = eventually(async || {
         app.store.upkeep().await.unwrap();
         app.store.fetch(&app.worker, Kind::Chat, 1).await.unwrap().pop()

@@ -11,6 +11,7 @@ use ragq::{
         failure::{Code, Failure},
         ids::{Collection, Tenant, WorkerId},
         job::{DeadReason, Delivery, JobError, Kind},
+        spent::UsageTotal,
     },
     gate::BreakerView,
     index::{IndexedDocument, PassageIndex, embedded::EmbeddedIndex},
@@ -145,13 +146,19 @@ impl App {
     pub async fn complete(&self, delivery: &Delivery, answer: &str) {
         let result = json!({ "answer": answer });
         let finish = Finish::Completed { result, document: None, turn: None };
-        assert_eq!(self.store.finish(&delivery.lease, finish).await.unwrap(), Fenced::Applied(()));
+        assert_eq!(
+            self.store.finish(&delivery.lease, finish, UsageTotal::default()).await.unwrap(),
+            Fenced::Applied(())
+        );
     }
 
     pub async fn bury(&self, delivery: &Delivery, code: Code) {
         let error = JobError::from(&Failure::new(code, "it failed"));
         let finish = Finish::Dead { reason: DeadReason::Permanent, error };
-        assert_eq!(self.store.finish(&delivery.lease, finish).await.unwrap(), Fenced::Applied(()));
+        assert_eq!(
+            self.store.finish(&delivery.lease, finish, UsageTotal::default()).await.unwrap(),
+            Fenced::Applied(())
+        );
     }
 
     /// A dead chat job.
@@ -188,7 +195,10 @@ impl App {
         };
         self.index.put(indexed).await.unwrap();
         let finish = Finish::Completed { result: json!({ "unchanged": false }), document: Some(commit), turn: None };
-        assert_eq!(self.store.finish(&delivery.lease, finish).await.unwrap(), Fenced::Applied(()));
+        assert_eq!(
+            self.store.finish(&delivery.lease, finish, UsageTotal::default()).await.unwrap(),
+            Fenced::Applied(())
+        );
         delivery
     }
 

@@ -6,6 +6,7 @@ use ragq::{
     domain::{
         failure::{Code, Failure},
         job::{JobError, Kind},
+        spent::UsageTotal,
     },
     queue::{Deliveries, Fenced, Release},
 };
@@ -46,7 +47,7 @@ async fn the_error_shows_while_the_job_waits_for_its_next_attempt() {
     let delivery = app.fetch(Kind::Chat).await;
     let error = JobError::from(&Failure::new(Code::ProviderTimeout, "no answer in time"));
     let release = Release::Retry { after: Duration::from_mins(10), error };
-    assert_eq!(app.store.release(&delivery.lease, release).await.unwrap(), Fenced::Applied(()));
+    assert_eq!(app.store.release(&delivery.lease, release, UsageTotal::default()).await.unwrap(), Fenced::Applied(()));
     let waiting = app.status(&job).await;
     assert_eq!(waiting["status"], "scheduled");
     assert_eq!(waiting["error"]["code"], "provider_timeout");

@@ -26,7 +26,7 @@ fn gate() -> Arc<Gate> {
 }
 
 fn embedder_of(provider: &ScriptedProvider) -> OpenAiEmbedder {
-    OpenAiEmbedder::new(&model_settings(&provider.base_url()), &embedding(Some("embed-1")), gate()).unwrap()
+    OpenAiEmbedder::new(&model_settings(&provider.base_url()), &embedding(Some("embed-1")), &gate()).unwrap()
 }
 
 fn texts() -> Vec<String> {
@@ -40,7 +40,7 @@ async fn failure_of(reply: Reply) -> Failure {
 async fn failure_within(timeout_ms: u64, reply: Reply) -> Failure {
     let provider = ScriptedProvider::start(vec![reply.for_embeddings()]).await;
     let embedding = settings::Embedding { timeout_ms, ..embedding(Some("embed-1")) };
-    let embedder = OpenAiEmbedder::new(&model_settings(&provider.base_url()), &embedding, gate()).unwrap();
+    let embedder = OpenAiEmbedder::new(&model_settings(&provider.base_url()), &embedding, &gate()).unwrap();
     let failure = embedder.embed(&texts(), &bounds()).await.unwrap_err();
     assert_eq!(provider.calls().len(), 1);
     assert!(!format!("{failure:?}").contains(KEY));
@@ -115,7 +115,7 @@ async fn every_failure_has_its_code_and_is_one_call() {
 #[tokio::test]
 async fn an_embedder_without_a_model_is_a_setup_error() {
     for none in [None, Some(""), Some(" ")] {
-        let made = OpenAiEmbedder::new(&settings::Model::default(), &embedding(none), gate());
+        let made = OpenAiEmbedder::new(&settings::Model::default(), &embedding(none), &gate());
         assert!(matches!(made.err(), Some(SetupError::EmbeddingModel)));
     }
 }

@@ -9,6 +9,7 @@ use ragq::{
         failure::Code,
         ids::{JobId, Lease, WorkerId},
         job::{Kind, NewJob, Priority, Status},
+        spent::UsageTotal,
     },
     queue::{Fenced, KindStats, Release, Replay},
 };
@@ -173,7 +174,7 @@ impl<F: Fixture> World<F> {
             Action::Fetch { worker, max } => self.fetch(worker, max).await,
             Action::Complete { delivery } => {
                 let Some((lease, job)) = self.lease(delivery) else { return };
-                let done = store.finish(&lease, contract::completed("a")).await.unwrap();
+                let done = store.finish(&lease, contract::completed("a"), UsageTotal::default()).await.unwrap();
                 self.expect(done, lease.job, job.as_ref(), |job, now| {
                     // The successful attempt goes on being shown.
                     job.used += 1;
@@ -182,7 +183,8 @@ impl<F: Fixture> World<F> {
             }
             Action::Die { delivery } => {
                 let Some((lease, job)) = self.lease(delivery) else { return };
-                let done = store.finish(&lease, contract::dead(Code::ContentRefused)).await.unwrap();
+                let done =
+                    store.finish(&lease, contract::dead(Code::ContentRefused), UsageTotal::default()).await.unwrap();
                 self.expect(done, lease.job, job.as_ref(), |job, now| {
                     job.used += 1;
                     job.end(Status::Dead, now);
@@ -190,7 +192,10 @@ impl<F: Fixture> World<F> {
             }
             Action::Retry { delivery, after_s } => {
                 let Some((lease, job)) = self.lease(delivery) else { return };
-                let done = store.release(&lease, contract::retry(Duration::from_secs(after_s))).await.unwrap();
+                let done = store
+                    .release(&lease, contract::retry(Duration::from_secs(after_s)), UsageTotal::default())
+                    .await
+                    .unwrap();
                 self.expect(done, lease.job, job.as_ref(), |job, now| {
                     job.used += 1;
                     if job.used >= job.max_attempts {
@@ -202,7 +207,10 @@ impl<F: Fixture> World<F> {
             }
             Action::Defer { delivery, after_s } => {
                 let Some((lease, job)) = self.lease(delivery) else { return };
-                let done = store.release(&lease, contract::defer(Duration::from_secs(after_s))).await.unwrap();
+                let done = store
+                    .release(&lease, contract::defer(Duration::from_secs(after_s)), UsageTotal::default())
+                    .await
+                    .unwrap();
                 self.expect(done, lease.job, job.as_ref(), |job, now| {
                     job.deferrals += 1;
                     wait(job, now, after_s);
@@ -210,7 +218,7 @@ impl<F: Fixture> World<F> {
             }
             Action::HandBack { delivery } => {
                 let Some((lease, job)) = self.lease(delivery) else { return };
-                let done = store.release(&lease, Release::HandBack).await.unwrap();
+                let done = store.release(&lease, Release::HandBack, UsageTotal::default()).await.unwrap();
                 self.expect(done, lease.job, job.as_ref(), |job, _| job.status = Status::Queued);
             }
             Action::Leave { worker } => {

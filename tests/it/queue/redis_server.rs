@@ -52,12 +52,16 @@ fn store(server: &Server, limits: &Limits, clock: &ManualClock) -> Arc<RedisJobS
 }
 
 pub fn link(server: &Server, options: &RedisOptions) -> Link {
-    Link::new(link_options(server, options)).unwrap()
+    link_to(&server.url(), options)
 }
 
-fn link_options(server: &Server, options: &RedisOptions) -> LinkOptions {
+pub fn link_to(url: &str, options: &RedisOptions) -> Link {
+    Link::new(link_options(url, options)).unwrap()
+}
+
+fn link_options(url: &str, options: &RedisOptions) -> LinkOptions {
     LinkOptions {
-        url: server.url().into(),
+        url: url.into(),
         mode: Mode::Single,
         key: options.key(),
         tls_ca_file: None,
@@ -103,7 +107,7 @@ async fn a_piece_of_an_answer_outlasts_an_absence_beyond_all_patience_and_is_wri
     let server = Server::start(&[]).await;
     let options = options(&Limits::default());
     let short = Duration::from_millis(100);
-    let link = LinkOptions { response_timeout: short, patience: short, ..link_options(&server, &options) };
+    let link = LinkOptions { response_timeout: short, patience: short, ..link_options(&server.url(), &options) };
     let store = RedisJobStore::new(Link::new(link).unwrap(), options);
     let worker = contract::beat(&store, "w").await;
     let id = contract::submit(&store, contract::chat("q")).await;
@@ -128,7 +132,7 @@ async fn what_changes_during_a_break_is_heard_even_if_the_first_look_after_it_fa
     let proxy = Proxy::start(server.port()).await;
     let options = options(&Limits::default());
     let short = Duration::from_millis(100);
-    let through = LinkOptions { url: proxy.url().into(), patience: short, ..link_options(&server, &options) };
+    let through = LinkOptions { url: proxy.url().into(), patience: short, ..link_options(&server.url(), &options) };
     let store = RedisJobStore::new(Link::new(through).unwrap(), options.clone());
     let elsewhere = RedisJobStore::new(link(&server, &options), options);
     let id = contract::submit(&elsewhere, contract::chat("q")).await;

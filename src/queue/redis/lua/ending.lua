@@ -185,8 +185,8 @@ local function remove(job)
   end
 end
 
--- Queues a dead letter again, with another payload if one is given: all counters but the delivery number start again,
--- so does its deadline.
+-- Queues a dead letter again, with another payload if one is given: all counters but the delivery number and what it
+-- has cost start again, so does its deadline.
 local function replay(job, payload)
   local id = job.id
   exhume(job)
@@ -203,6 +203,9 @@ local function replay(job, payload)
   redis.call('HINCRBY', q .. 'counters', 'bytes', bytes)
   redis.call('UNLINK', q .. 'meta:' .. id)
   redis.call('HSET', q .. 'meta:' .. id, 'delivery', job.delivery)
+  if job.calls then
+    add_cost(job, table.concat({ job.calls, job.prompt_tokens, job.completion_tokens, job.wasted_tokens }, ' '))
+  end
   job = load(id)
   log(job, 'replayed')
   enqueue(job, next_place(), 0)

@@ -166,9 +166,13 @@ local function log_of(job)
   return entries
 end
 
+-- What a script that asks for many jobs has read of `first` ahead.
+local lines = {}
+
 -- Gives it both, before anything else is written of it.
 local function spell_out(job)
   if job.first then
+    lines[job.id] = nil
     redis.call('HSET', q .. 'meta:' .. job.id, unpack(meta_of(job)))
     redis.call('RPUSH', q .. 'events:' .. job.id, unpack(log_of(job)))
     redis.call('HDEL', q .. 'first', job.id)
@@ -218,9 +222,7 @@ local function load(id)
 end
 
 -- The fence: the job if this lease is its present one, else nil and what the record says of status, worker
--- and delivery. Only what the hot ways need is read. `lines` holds what a script that asks for many jobs has read of
--- `first` ahead.
-local lines = {}
+-- and delivery. Only what the hot ways need is read.
 local function held(id, worker, delivery)
   local line, meta = lines[id], nil
   if not line then
@@ -247,6 +249,20 @@ end
 -- Whether a call that is made again finds what its first time left: the job is past this lease.
 local function was_settled(meta, worker, delivery)
   return again and meta[2] == worker and meta[3] == delivery and meta[1] ~= 'cancelled'
+end
+
+-- Adds what calls to model providers cost to a job's record: calls, tokens of prompts, of answers and those that came
+-- to nothing; empty: none was made.
+local function add_cost(job, cost)
+  if cost == '' then
+    return
+  end
+  spell_out(job)
+  local meta = q .. 'meta:' .. job.id
+  local before = redis.call('HMGET', meta, 'calls', 'prompt_tokens', 'completion_tokens', 'wasted_tokens')
+  local calls, prompt, completion, wasted = string.match(cost, '^(%d+) (%d+) (%d+) (%d+)$')
+  redis.call('HSET', meta, 'calls', text((before[1] or 0) + calls), 'prompt_tokens', text((before[2] or 0) + prompt),
+    'completion_tokens', text((before[3] or 0) + completion), 'wasted_tokens', text((before[4] or 0) + wasted))
 end
 
 -- Puts a job among those that wait for their time: all in one set, and those of every kind but questions, which are

@@ -1,17 +1,18 @@
 -- Puts running jobs back. A stale lease changes nothing.
 -- ARGV[4] how many; for each: id, worker, delivery, how ('retry', 'defer' or 'hand_back'), how long to wait
--- (milliseconds), code, failure (JSON)
+-- (milliseconds), code, failure (JSON), what its calls to model providers cost (see add_cost)
 -- Returns a list of 1 (applied) or 0 (stale), and the list of changed jobs: id, status.
 
 local codes, ended = {}, 0
 for i = 1, take_number() do
-  local id, worker, delivery, how, after, code, failure = take(), take(), take(), take(), take_number(), take(), take()
+  local id, worker, delivery, how, after, code, failure, cost = take_all(8)
   local job, meta = held(id, worker, delivery)
   if not job then
     codes[i] = was_settled(meta, worker, delivery) and 1 or 0
   else
     codes[i] = 1
     job = load(id)
+    add_cost(job, cost)
     if how == 'hand_back' then
       hand_back(job)
     elseif how == 'retry' and job.attempt >= job.max_attempts then
@@ -20,7 +21,7 @@ for i = 1, take_number() do
       ended = ended + 1
     else
       -- Not beyond its deadline, at which it dies.
-      local due_at = math.min(now + after, job.deadline_at or now + after)
+      local due_at = math.min(now + tonumber(after), job.deadline_at or math.huge)
       local retry = how == 'retry'
       note_attempt(job, retry and 'retried' or 'deferred', failure, due_at)
       log(job, (retry and 'retrying ' or 'deferred ') .. due_at .. ' ' .. failure)

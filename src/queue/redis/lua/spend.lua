@@ -1,6 +1,5 @@
 -- Adds what calls for a job cost to its record, whoever has the job now.
--- ARGV[4] id, ARGV[5] worker, ARGV[6] delivery, ARGV[7] calls, ARGV[8] prompt tokens, ARGV[9] completion tokens,
--- ARGV[10] wasted tokens
+-- ARGV[4] id, ARGV[5] worker, ARGV[6] delivery, ARGV[7] the cost (see add_cost)
 -- Returns 1, or 0 if the job is gone.
 
 local id = take()
@@ -14,8 +13,6 @@ end
 if again and redis.call('HGET', meta, 'spent_by') == by then
   return 1
 end
-for _, field in ipairs({ 'calls', 'prompt_tokens', 'completion_tokens', 'wasted_tokens' }) do
-  redis.call('HINCRBY', meta, field, take())
-end
+add_cost({ id = id }, take())
 redis.call('HSET', meta, 'spent_by', by)
 return 1

@@ -8,6 +8,7 @@ use ragq::{
         failure::{Code, Failure},
         ids::{JobId, Tenant},
         job::{JobError, Kind},
+        spent::UsageTotal,
     },
     queue::{DeadLetterFilter, Deliveries, Fenced, Operations, Release, Submissions},
 };
@@ -91,7 +92,10 @@ impl World {
         let error = JobError::from(&Failure::new(Code::ProviderTimeout, "too slow"));
         let retry = Release::Retry { after: Duration::from_hours(1), error };
         let delivery = app.fetch(Kind::Chat).await;
-        assert_eq!(app.store.release(&delivery.lease, retry).await.unwrap(), Fenced::Applied(()));
+        assert_eq!(
+            app.store.release(&delivery.lease, retry, UsageTotal::default()).await.unwrap(),
+            Fenced::Applied(())
+        );
         let running = app.ask("running").await;
         app.fetch(Kind::Chat).await;
         let queued = app.ask("queued").await;

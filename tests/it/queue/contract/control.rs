@@ -48,7 +48,7 @@ pub async fn jobs_of_a_kind_and_state_are_cancelled_in_steps<F: Fixture>() {
     }
     assert_eq!((cancelled, view(&*store, later).await.status), (1, Status::Cancelled));
     assert_eq!(cancel(&*store, Kind::Chat, Status::Running, (0, 10, false)).await.cancelled, 1);
-    assert_eq!(store.finish(&running, completed("late")).await.unwrap(), Fenced::Stale);
+    assert_eq!(store.finish(&running, completed("late"), UsageTotal::default()).await.unwrap(), Fenced::Stale);
     let counts = store.stats().await.unwrap().counts;
     assert_eq!((counts[&Status::Cancelled], counts[&Status::Queued], counts[&Status::Scheduled]), (6, 1, 1));
     adds_up(&*store, 8).await;

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use ragq::domain::{
-    answer::{Context, Passage, Retrieval, RetrievalMode, Turn},
-    ids::{JobId, Lease},
-    job::{NewJob, Priority, Status},
-    origin::Origin,
-    spent::UsageTotal,
+use ragq::{
+    domain::{
+        answer::{Context, Passage, Retrieval, RetrievalMode, Turn},
+        ids::{JobId, Lease},
+        job::{NewJob, Priority, Status},
+        origin::Origin,
+        spent::UsageTotal,
+    },
+    queue::Replay,
 };
 
 use super::*;
@@ -176,7 +179,7 @@ pub async fn a_handed_back_job_goes_first_and_is_not_counted<F: Fixture>() {
     }
     let shown = view(&*store, ids[0]).await;
     assert_eq!((shown.status, shown.attempt, shown.deferrals, shown.lost_leases), (Status::Queued, 0, 0, 0));
-    assert_eq!(store.finish(&taken[0].lease, completed("late")).await.unwrap(), Fenced::Stale);
+    assert_eq!(store.finish(&taken[0].lease, completed("late"), UsageTotal::default()).await.unwrap(), Fenced::Stale);
     let again = store.fetch(&worker, Kind::Chat, 4).await.unwrap();
     assert_eq!(again.iter().map(|delivery| delivery.lease.job).collect::<Vec<_>>(), ids);
     assert_eq!((again[0].attempt, again[0].lease.delivery), (1, 2), "the delivery number stays used");
@@ -327,20 +330,51 @@ pub async fn a_conversation_remembers_its_last_turns<F: Fixture>() {
     assert!(store.turns(&tenant, "c", 2).await.unwrap().is_empty(), "gone with their jobs");
 }
 
-pub async fn what_calls_cost_is_added_up_whoever_has_the_job<F: Fixture>() {
+pub async fn what_a_delivery_cost_is_counted_with_its_end_and_only_if_that_is_applied<F: Fixture>() {
     let fixture = F::open(Limits::default()).await;
     let store = fixture.store();
     let id = submit(&*store, chat("q")).await;
     assert_eq!(view(&*store, id).await.usage_total, UsageTotal::default());
     let worker = beat(&*store, "w").await;
+    let cost = UsageTotal { calls: 2, prompt_tokens: 300, completion_tokens: 20, wasted_tokens: 110 };
+    let times = |times: u64| UsageTotal {
+        calls: cost.calls * times,
+        prompt_tokens: cost.prompt_tokens * times,
+        completion_tokens: cost.completion_tokens * times,
+        wasted_tokens: cost.wasted_tokens * times,
+    };
+    let ways = [retry(Duration::ZERO), defer(Duration::ZERO), Release::HandBack];
+    for (done, way) in ways.into_iter().enumerate() {
+        let lease = take(&*store, &worker).await.lease;
+        assert_eq!(store.release(&lease, way.clone(), cost).await.unwrap(), Fenced::Applied(()));
+        assert_eq!(view(&*store, id).await.usage_total, times(done as u64 + 1), "{way:?}");
+        assert_eq!(store.release(&lease, way, cost).await.unwrap(), Fenced::Stale);
+        store.upkeep().await.unwrap();
+    }
     let lease = take(&*store, &worker).await.lease;
-    let spent = UsageTotal { calls: 2, prompt_tokens: 300, completion_tokens: 20, wasted_tokens: 110 };
-    store.spend(&lease, spent).await.unwrap();
+    assert_eq!(store.finish(&lease, dead(Code::ContentRefused), cost).await.unwrap(), Fenced::Applied(()));
+    assert_eq!(store.finish(&lease, completed("late"), cost).await.unwrap(), Fenced::Stale);
+    assert_eq!(view(&*store, id).await.usage_total, times(4));
+    assert_eq!(store.replay(id, None).await.unwrap(), Replay::Replayed);
+    assert_eq!(view(&*store, id).await.usage_total, times(4), "what was spent stays spent");
+    let lease = take(&*store, &worker).await.lease;
+    assert_eq!(store.finish(&lease, completed("a"), cost).await.unwrap(), Fenced::Applied(()));
+    assert_eq!(view(&*store, id).await.usage_total, times(5));
+}
+
+pub async fn what_a_delivery_cost_that_lost_its_lease_is_added_whoever_has_the_job<F: Fixture>() {
+    let fixture = F::open(Limits::default()).await;
+    let store = fixture.store();
+    let id = submit(&*store, chat("q")).await;
+    let worker = beat(&*store, "w").await;
+    let lease = take(&*store, &worker).await.lease;
+    let cost = UsageTotal { calls: 2, prompt_tokens: 300, completion_tokens: 20, wasted_tokens: 320 };
     store.cancel(&"default".into(), id).await.unwrap();
+    store.spend(&lease, cost).await.unwrap();
     store.spend(&lease, UsageTotal { calls: 1, ..UsageTotal::default() }).await.unwrap();
-    assert_eq!(view(&*store, id).await.usage_total, UsageTotal { calls: 3, ..spent });
+    assert_eq!(view(&*store, id).await.usage_total, UsageTotal { calls: 3, ..cost });
     let gone = Lease { job: JobId::new(START.0), ..lease };
-    store.spend(&gone, spent).await.unwrap();
+    store.spend(&gone, cost).await.unwrap();
 }
 
 pub async fn a_job_keeps_where_it_comes_from<F: Fixture>() {

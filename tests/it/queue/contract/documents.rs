@@ -104,7 +104,7 @@ pub async fn unchanged_is_refused_once_another_content_was_applied<F: Fixture>()
     let taken = store.fetch(&worker, Kind::Ingest, 2).await.unwrap();
     commit(&*store, &taken[0].lease, REPLACED).await;
     let unchanged = Finish::Completed { result: json!({}), document: Some(DocumentCommit::Unchanged), turn: None };
-    assert_eq!(store.finish(&taken[1].lease, unchanged).await.unwrap(), Fenced::Stale);
+    assert_eq!(store.finish(&taken[1].lease, unchanged, UsageTotal::default()).await.unwrap(), Fenced::Stale);
     let again = take_kind(&*store, &worker, Kind::Ingest).await;
     assert_eq!((again.lease.job, again.attempt), (taken[1].lease.job, 1), "it is done again, uncounted");
     commit(&*store, &again.lease, REPLACED).await;
@@ -196,7 +196,7 @@ pub async fn an_ingestion_that_ends_during_a_sweep_is_done_again<F: Fixture>() {
     let lease = take_kind(&*store, &worker, Kind::Ingest).await.lease;
     // The sweep keeps version 2 only: it may have taken the new chunks with it.
     let replaced = Finish::Completed { result: json!({}), document: Some(REPLACED), turn: None };
-    assert_eq!(store.finish(&lease, replaced).await.unwrap(), Fenced::Stale);
+    assert_eq!(store.finish(&lease, replaced, UsageTotal::default()).await.unwrap(), Fenced::Stale);
     assert_eq!((seen(&*store, "d").await, view(&*store, id).await.attempt), (Some(2), 0));
     store.swept(&sweeping[0]).await.unwrap();
     fixture.pass(Duration::from_secs(1)).await;

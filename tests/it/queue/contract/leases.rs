@@ -20,17 +20,17 @@ pub async fn finishing_with_a_stale_lease_is_refused<F: Fixture>() {
         store.events(&"default".into(), id, None, 100).await.unwrap().unwrap().events.len()
     };
     let before = (view(&*store, id).await, log(fixture.store()).await);
-    assert_eq!(store.finish(&stale, completed("stale")).await.unwrap(), Fenced::Stale);
-    assert_eq!(store.finish(&stale, dead(Code::ContentRefused)).await.unwrap(), Fenced::Stale);
+    assert_eq!(store.finish(&stale, completed("stale"), UsageTotal::default()).await.unwrap(), Fenced::Stale);
+    assert_eq!(store.finish(&stale, dead(Code::ContentRefused), UsageTotal::default()).await.unwrap(), Fenced::Stale);
     for way in [retry(Duration::ZERO), defer(Duration::ZERO), Release::HandBack] {
-        assert_eq!(store.release(&stale, way).await.unwrap(), Fenced::Stale);
+        assert_eq!(store.release(&stale, way, UsageTotal::default()).await.unwrap(), Fenced::Stale);
     }
     assert_eq!(store.append_delta(&stale, "stale".into()).await.unwrap(), Fenced::Stale);
     assert_eq!(store.save_context(&stale, &deliveries::context()).await.unwrap(), Fenced::Stale);
     assert_eq!((view(&*store, id).await, log(fixture.store()).await), before, "nothing was changed");
     complete(&*store, &lease, "fresh").await;
     assert_eq!(view(&*store, id).await.result, Some(json!({ "answer": "fresh" })));
-    assert_eq!(store.finish(&lease, completed("twice")).await.unwrap(), Fenced::Stale);
+    assert_eq!(store.finish(&lease, completed("twice"), UsageTotal::default()).await.unwrap(), Fenced::Stale);
 }
 
 pub async fn a_lost_lease_is_no_attempt<F: Fixture>() {
@@ -97,7 +97,7 @@ pub async fn the_same_worker_holds_a_new_lease_on_a_second_delivery<F: Fixture>(
     beat_again(&*store, &worker).await;
     let second = take(&*store, &worker).await.lease;
     assert_eq!((second.job, &second.worker), (first.job, &first.worker));
-    assert_eq!(store.finish(&first, completed("old")).await.unwrap(), Fenced::Stale);
+    assert_eq!(store.finish(&first, completed("old"), UsageTotal::default()).await.unwrap(), Fenced::Stale);
     complete(&*store, &second, "new").await;
 }
 
@@ -126,6 +126,6 @@ pub async fn a_cancelled_job_can_not_be_finished<F: Fixture>() {
     let lease = take(&*store, &worker).await.lease;
     store.cancel(&"default".into(), id).await.unwrap();
     assert_eq!(store.append_delta(&lease, "late".into()).await.unwrap(), Fenced::Stale);
-    assert_eq!(store.finish(&lease, completed("late")).await.unwrap(), Fenced::Stale);
+    assert_eq!(store.finish(&lease, completed("late"), UsageTotal::default()).await.unwrap(), Fenced::Stale);
     assert_eq!(view(&*store, id).await.status, Status::Cancelled);
 }

@@ -14,6 +14,7 @@ use ragq::{
         ids::{JobId, Lease, WorkerId},
         job::{DeadReason, Delivery, JobError, JobView, Kind, NewJob, Priority, Status, Submitted},
         origin::Origin,
+        spent::UsageTotal,
     },
     queue::{Fenced, Finish, JobStore, Release, SharedJobStore, Upkeep, WorkerInfo},
 };
@@ -99,7 +100,8 @@ macro_rules! every_case {
             deliveries: a_wait_beyond_the_deadline_ends_at_the_deadline;
             deliveries: what_was_retrieved_is_there_for_the_next_attempt;
             deliveries: a_conversation_remembers_its_last_turns;
-            deliveries: what_calls_cost_is_added_up_whoever_has_the_job;
+            deliveries: what_a_delivery_cost_is_counted_with_its_end_and_only_if_that_is_applied;
+            deliveries: what_a_delivery_cost_that_lost_its_lease_is_added_whoever_has_the_job;
             deliveries: a_job_keeps_where_it_comes_from;
             leases: finishing_with_a_stale_lease_is_refused;
             leases: a_lost_lease_is_no_attempt;
@@ -262,7 +264,7 @@ pub fn dead(code: Code) -> Finish {
 }
 
 pub async fn finish(store: &dyn JobStore, lease: &Lease, finish: Finish) {
-    assert_eq!(store.finish(lease, finish).await.unwrap(), Fenced::Applied(()));
+    assert_eq!(store.finish(lease, finish, UsageTotal::default()).await.unwrap(), Fenced::Applied(()));
 }
 
 pub async fn complete(store: &dyn JobStore, lease: &Lease, text: &str) {
@@ -275,7 +277,7 @@ pub async fn commit(store: &dyn JobStore, lease: &Lease, document: DocumentCommi
 }
 
 pub async fn release(store: &dyn JobStore, lease: &Lease, release: Release) {
-    assert_eq!(store.release(lease, release).await.unwrap(), Fenced::Applied(()));
+    assert_eq!(store.release(lease, release, UsageTotal::default()).await.unwrap(), Fenced::Applied(()));
 }
 
 /// Submits a question and makes it a dead letter.
