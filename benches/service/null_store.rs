@@ -78,10 +78,10 @@ impl Deliveries for NullStore {
     async fn append_delta(&self, _: &Lease, _: String) -> Result<Fenced<bool>> {
         Ok(Fenced::Stale)
     }
-    async fn finish(&self, _: &Lease, _: Finish) -> Result<Fenced> {
+    async fn finish(&self, _: &Lease, _: Finish, _: UsageTotal) -> Result<Fenced> {
         Ok(Fenced::Stale)
     }
-    async fn release(&self, _: &Lease, _: Release) -> Result<Fenced> {
+    async fn release(&self, _: &Lease, _: Release, _: UsageTotal) -> Result<Fenced> {
         Ok(Fenced::Stale)
     }
     async fn spend(&self, _: &Lease, _: UsageTotal) -> Result<()> {
