@@ -140,8 +140,8 @@ pub async fn pause(
 ) -> Result<Json<Paused>> {
     params.finish()?;
     let kinds = kinds(&body)?;
-    state.store.pause(&kinds).await?;
-    admin.did(&state, Deed::new(AdminAction::PauseQueue, kinds.len() as u64).to(list(&kinds))).await;
+    let pausing = async { Ok((kinds.len() as u64, state.store.pause(&kinds).await?)) };
+    admin.does(&state, Deed::new(AdminAction::PauseQueue).to(list(&kinds)), pausing).await?;
     Ok(Json(Paused { paused: state.store.stats().await?.paused }))
 }
 
@@ -160,8 +160,8 @@ pub async fn resume(
 ) -> Result<Json<Paused>> {
     params.finish()?;
     let kinds = kinds(&body)?;
-    state.store.resume(&kinds).await?;
-    admin.did(&state, Deed::new(AdminAction::ResumeQueue, kinds.len() as u64).to(list(&kinds))).await;
+    let resuming = async { Ok((kinds.len() as u64, state.store.resume(&kinds).await?)) };
+    admin.does(&state, Deed::new(AdminAction::ResumeQueue).to(list(&kinds)), resuming).await?;
     Ok(Json(Paused { paused: state.store.stats().await?.paused }))
 }
 
@@ -252,11 +252,9 @@ pub async fn discard(
     Params(params): Params,
 ) -> Result<StatusCode> {
     params.finish()?;
-    if !state.store.discard(id).await? {
-        return Err(not_found());
-    }
-    admin.did(&state, Deed::new(AdminAction::DiscardLetter, 1).to(id.to_string())).await;
-    Ok(StatusCode::NO_CONTENT)
+    let discarding = async { state.store.discard(id).await.map(|was| (u64::from(was), was)).map_err(Problem::from) };
+    let was = admin.does(&state, Deed::new(AdminAction::DiscardLetter).to(id.to_string()), discarding).await?;
+    if was { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
 }
 
 /// How a dead letter is replayed.
@@ -313,13 +311,14 @@ pub async fn replay(
         Some(payload) => Some(edited(payload, letter(&state, id).await?.letter.kind, &state)?),
         None => None,
     };
-    let edited = payload.is_some();
-    match state.store.replay(id, payload).await? {
-        Replay::Replayed => {
-            let deed = Deed::new(AdminAction::ReplayLetter, 1).to(id.to_string()).asked(json!({ "edited": edited }));
-            admin.did(&state, deed).await;
-            Ok(accepted(Stored { id, replayed: false }, Accepted::of(id)))
-        }
+    let asked = json!({ "edited": payload.is_some() });
+    let deed = Deed::new(AdminAction::ReplayLetter).to(id.to_string()).asked(asked);
+    let replaying = async {
+        let replay = state.store.replay(id, payload).await?;
+        Ok((u64::from(replay == Replay::Replayed), replay))
+    };
+    match admin.does(&state, deed, replaying).await? {
+        Replay::Replayed => Ok(accepted(Stored { id, replayed: false }, Accepted::of(id))),
         Replay::NotDead => Err(not_found()),
     }
 }

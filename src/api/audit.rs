@@ -11,26 +11,25 @@ use super::{
     state::ApiState,
 };
 use crate::{
-    domain::audit::{AdminAction, AuditEntry, AuditNote},
+    domain::audit::{AdminAction, AuditEntry, AuditNote, AuditStage},
     queue::Page,
 };
 
-/// What an operator did.
+/// What an operator is about to do.
 #[derive(Clone, Debug)]
 pub struct Deed {
     action: AdminAction,
     subject: Option<String>,
-    count: u64,
     detail: Option<Value>,
 }
 
 impl Deed {
-    /// An action, to so many.
-    pub fn new(action: AdminAction, count: u64) -> Self {
-        Self { action, subject: None, count, detail: None }
+    /// An action.
+    pub fn new(action: AdminAction) -> Self {
+        Self { action, subject: None, detail: None }
     }
 
-    /// What it was done to.
+    /// What it is done to.
     #[must_use]
     pub fn to(self, subject: impl Into<String>) -> Self {
         Self { subject: Some(subject.into()), ..self }
@@ -47,31 +46,44 @@ impl Deed {
 }
 
 impl Admin {
-    /// Notes what was done, in the log and in the audit log. It is done by now: a store that can't note it fails no
-    /// request, and the log has it.
-    pub async fn did(&self, state: &ApiState, deed: Deed) {
-        let Deed { action, subject, count, detail } = deed;
-        let note = AuditNote {
-            action,
+    /// Does something that tells to how many it was done. It is in the audit log before it is done, or it is not done;
+    /// and once more with its outcome. A process that ends between the two leaves it there as begun.
+    pub async fn does<T>(
+        &self,
+        state: &ApiState,
+        deed: Deed,
+        action: impl Future<Output = Result<(u64, T)>>,
+    ) -> Result<T> {
+        let Deed { action: what, subject, detail } = deed;
+        let mut note = AuditNote {
+            action: what,
+            stage: AuditStage::Begun,
             actor: self.name.to_owned(),
             remote_address: self.remote_address.map(|address| address.to_string()),
             request_id: self.request_id.clone(),
             subject,
-            count,
+            count: 0,
             detail,
         };
+        state.store.note(&note).await?;
+        let done = action.await;
+        note.stage = if done.is_ok() { AuditStage::Done } else { AuditStage::Failed };
+        note.count = done.as_ref().map_or(0, |(count, _)| *count);
+        let AuditNote { stage, actor, count, .. } = &note;
         let (subject, remote) = (note.subject.as_deref(), note.remote_address.as_deref());
-        tracing::info!(%action, actor = note.actor, remote, subject, count, "an operator acted");
+        tracing::info!(action = %what, %stage, actor, remote, subject, count, "an operator acted");
         if let Err(error) = state.store.note(&note).await {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(%action, subject, count, error, "an operator's action is missing in the audit log");
+            tracing::error!(action = %what, %stage, subject, count, error, "an outcome is missing in the audit log");
         }
+        done.map(|(_, result)| result)
     }
 }
 
 /// Read what operators did
 ///
-/// Newest first. Nothing can be changed or removed; entries go when their retention is over.
+/// Newest first: of each action an entry before it, and one with its outcome after it. Nothing can be changed or
+/// removed; entries go when their retention is over.
 #[utoipa::path(
     get, path = "/admin/audit", tag = "operator", operation_id = "audit_log",
     params(

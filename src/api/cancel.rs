@@ -120,6 +120,15 @@ pub async fn cancel_many(
 ) -> Result<Json<Cancelled>> {
     params.finish()?;
     let wanted = Wanted::read(Fields::of_json(body.json()?)?)?;
+    if wanted.dry_run {
+        return cancel_wanted(&state, &wanted).await.map(Json);
+    }
+    let asked = json!({ "kinds": wanted.kinds, "status": wanted.statuses, "limit": wanted.limit });
+    let cancelling = async { cancel_wanted(&state, &wanted).await.map(|done| (done.cancelled, done)) };
+    admin.does(&state, Deed::new(AdminAction::CancelJobs).asked(asked), cancelling).await.map(Json)
+}
+
+async fn cancel_wanted(state: &ApiState, wanted: &Wanted) -> Result<Cancelled> {
     // No more than there are now, so that it has an end however fast others submit.
     let counts = state.store.stats().await?.counts;
     let there = wanted.statuses.iter().filter_map(|status| counts.get(status)).sum();
@@ -127,14 +136,10 @@ pub async fn cancel_many(
     let mut done = Cancelled::default();
     for status in &wanted.statuses {
         for kind in &wanted.kinds {
-            cancel_all(&state, (*kind, *status), limit, wanted.dry_run, &mut done).await?;
+            cancel_all(state, (*kind, *status), limit, wanted.dry_run, &mut done).await?;
         }
     }
-    if !wanted.dry_run {
-        let asked = json!({ "kinds": wanted.kinds, "status": wanted.statuses, "limit": wanted.limit });
-        admin.did(&state, Deed::new(AdminAction::CancelJobs, done.cancelled).asked(asked)).await;
-    }
-    Ok(Json(done))
+    Ok(done)
 }
 
 async fn cancel_all(

@@ -102,9 +102,12 @@ pub async fn cancel(
 ) -> Result<Json<JobView>> {
     params.finish()?;
     let tenant = viewer.tenant_of(&state, id).await?.ok_or_else(not_found)?;
-    let Cancellation { applied, job } = state.store.cancel(&tenant, id).await?.ok_or_else(not_found)?;
-    if let Some(admin) = viewer.operator_of(&tenant).filter(|_| applied) {
-        admin.did(&state, Deed::new(AdminAction::CancelReplay, 1).to(id.to_string())).await;
+    let cancelling = async {
+        let Cancellation { applied, job } = state.store.cancel(&tenant, id).await?.ok_or_else(not_found)?;
+        Ok((u64::from(applied), Json(job)))
+    };
+    match viewer.operator_of(&tenant) {
+        Some(admin) => admin.does(&state, Deed::new(AdminAction::CancelReplay).to(id.to_string()), cancelling).await,
+        None => cancelling.await.map(|(_, job)| job),
     }
-    Ok(Json(job))
 }

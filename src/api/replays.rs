@@ -151,12 +151,14 @@ pub async fn replay_many(
         return Ok(Json(BulkReplayDryRun { matched, replayed: 0 }).into_response());
     }
     let order = ReplayOrder { selection, dead_by, matched, rate_per_second };
-    let stored = submit(&state, &received, job(&state, received.job_id, &order)).await?;
+    let job = job(&state, received.job_id, &order);
     let Selection { reason, code, kind, ids } = &order.selection;
     let ids = ids.as_ref().map(Vec::len);
     let asked = json!({ "reason": reason, "code": code, "kind": kind, "ids": ids, "limit": limit,
         "rate_per_second": rate_per_second });
-    admin.did(&state, Deed::new(AdminAction::ReplayLetters, matched).to(stored.id.to_string()).asked(asked)).await;
+    let deed = Deed::new(AdminAction::ReplayLetters).to(job.id.to_string()).asked(asked);
+    let submitting = async { submit(&state, &received, job).await.map(|stored| (matched, stored)) };
+    let stored = admin.does(&state, deed, submitting).await?;
     Ok(accepted(stored, BulkReplay { job_id: stored.id, matched }))
 }
 

@@ -98,7 +98,11 @@ fn describe_audit(log: &Value) -> String {
             address => format!(" from {address}"),
         };
         let detail = entry.get("detail").filter(|detail| !detail.is_null()).map_or_else(String::new, Value::to_string);
-        let words = [text(entry, "at"), text(entry, "action"), number(entry, "count").to_string()];
+        let outcome = match text(entry, "stage").as_str() {
+            stage @ ("begun" | "failed") => stage.to_owned(),
+            _ => number(entry, "count").to_string(),
+        };
+        let words = [text(entry, "at"), text(entry, "action"), outcome];
         let rest = [text(entry, "subject"), detail, format!("by {}{from}", text(entry, "actor"))];
         let request = format!("(request {})", text(entry, "request_id"));
         let words = words.into_iter().chain(rest).chain([request]).filter(|word| !word.is_empty());

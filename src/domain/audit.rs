@@ -26,11 +26,33 @@ words! {
     }
 }
 
+words! {
+    /// How far an action had got when its entry was written.
+    AuditStage {
+        /// It was about to be done; nothing is done that could not be noted before.
+        Begun = "begun",
+        /// It was done.
+        Done = "done",
+        /// It failed, perhaps after a part of it was done.
+        Failed = "failed",
+    }
+}
+
+impl AuditStage {
+    /// What entries say that were written when actions were noted once, afterwards.
+    fn once() -> Self {
+        Self::Done
+    }
+}
+
 /// An entry of the audit log, before the store stamps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditNote {
     /// What was done.
     pub action: AdminAction,
+    /// How far it had got: one entry is written before it and one after, with the same `request_id`.
+    #[serde(default = "AuditStage::once")]
+    pub stage: AuditStage,
     /// By whom: the name of the token that was shown.
     pub actor: String,
     /// From where: the address that the connection came from.
@@ -41,7 +63,7 @@ pub struct AuditNote {
     /// What it was done to: a job, or kinds of jobs.
     #[schema(required)]
     pub subject: Option<String>,
-    /// To how many.
+    /// To how many; 0 before it is done.
     pub count: u64,
     /// What was asked for; never a payload.
     #[schema(value_type = Option<Object>, required)]

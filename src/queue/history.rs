@@ -127,7 +127,7 @@ impl Counts {
                 Some(Name::Span(kind, span, step)) => {
                     self.spans[kind as usize][span as usize][step].fetch_add(*count, Ordering::Relaxed);
                 }
-                Some(Name::Level(..) | Name::Scheduled) | None => {}
+                Some(Name::Level(..)) | None => {}
             }
         }
     }
@@ -159,21 +159,25 @@ pub fn flow_name(kind: Kind, flow: Flow) -> String {
 enum Name {
     Flow(Kind, Flow),
     Span(Kind, Span, usize),
-    /// Queued, or running.
-    Level(Kind, bool),
+    /// How many jobs were in a state that is not final.
+    Level(Kind, Level),
+}
+
+#[derive(Clone, Copy)]
+enum Level {
+    Queued,
     Scheduled,
+    Running,
 }
 
 impl Name {
     fn parse(name: &str) -> Option<Self> {
-        if name == "scheduled" {
-            return Some(Self::Scheduled);
-        }
         let mut parts = name.split(':');
         let (kind, word) = (parts.next()?.parse().ok()?, parts.next()?);
         Some(match (word, parts.next()) {
-            ("queued", None) => Self::Level(kind, true),
-            ("running", None) => Self::Level(kind, false),
+            ("queued", None) => Self::Level(kind, Level::Queued),
+            ("scheduled", None) => Self::Level(kind, Level::Scheduled),
+            ("running", None) => Self::Level(kind, Level::Running),
             (word, None) => Self::Flow(kind, word.parse().ok()?),
             (word, Some(step)) => Self::Span(kind, word.parse().ok()?, step.parse().ok().filter(|step| *step < STEPS)?),
         })
@@ -218,6 +222,8 @@ fn percentiles(spread: &Spread) -> Option<Percentiles> {
 pub struct Activity {
     /// Jobs that waited for a worker.
     pub queued: u64,
+    /// Jobs that waited for their time.
+    pub scheduled: u64,
     /// Jobs in flight.
     pub running: u64,
     /// Jobs accepted.
@@ -241,6 +247,14 @@ pub struct Activity {
 }
 
 impl Activity {
+    fn level(&mut self, level: Level) -> &mut u64 {
+        match level {
+            Level::Queued => &mut self.queued,
+            Level::Scheduled => &mut self.scheduled,
+            Level::Running => &mut self.running,
+        }
+    }
+
     fn flow(&mut self, flow: Flow) -> &mut u64 {
         match flow {
             Flow::Submitted => &mut self.submitted,
@@ -258,8 +272,6 @@ impl Activity {
 pub struct HistoryInterval {
     /// When it began.
     pub at: Timestamp,
-    /// Jobs that waited for their time at its end.
-    pub scheduled: u64,
     /// All kinds together.
     #[serde(flatten)]
     pub all: Activity,
@@ -272,7 +284,7 @@ impl HistoryInterval {
     /// An interval in which nothing was noted.
     pub fn empty(at: Timestamp) -> Self {
         let kinds = Kind::ALL.iter().map(|kind| (*kind, Activity::default())).collect();
-        Self { at, scheduled: 0, all: Activity::default(), kinds }
+        Self { at, all: Activity::default(), kinds }
     }
 
     /// Reads what a store kept; names of a newer ragq are left out.
@@ -285,9 +297,7 @@ impl HistoryInterval {
                 add(interval.kinds.entry(kind).or_default());
             };
             match Name::parse(name) {
-                Some(Name::Scheduled) => interval.scheduled = *number,
-                Some(Name::Level(kind, true)) => both(kind, &|activity| activity.queued += number),
-                Some(Name::Level(kind, false)) => both(kind, &|activity| activity.running += number),
+                Some(Name::Level(kind, level)) => both(kind, &|activity| *activity.level(level) += number),
                 Some(Name::Flow(kind, flow)) => both(kind, &|activity| *activity.flow(flow) += number),
                 Some(Name::Span(kind, span, step)) => {
                     for whose in [None, Some(kind)] {

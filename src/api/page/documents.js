@@ -1,6 +1,6 @@
 // The view Documents: files in, each with its progress; the list of what is there; collections; one document.
 import { Document, Remove } from "./document.js";
-import { get, withQuery } from "./http.js";
+import { getPages } from "./http.js";
 import { collections, refreshCollections } from "./library.js";
 import { Button, Empty, html, Icon, Trouble, useEffect, usePolled, useRef, useState, useStore } from "./ui.js";
 import { add, chosenFolder, clear, dropped, isOver, taken, uploads } from "./uploads.js";
@@ -118,25 +118,12 @@ function Row({ record, onRemove }) {
   </tr>`;
 }
 
-/** All pages that were asked for, read anew. */
-async function read(collection, pages, signal) {
-  const items = [];
-  let cursor;
-  for (let page = 0; page < pages; page += 1) {
-    const got = await get(withQuery("/documents", { collection, limit: PAGE, cursor }), { signal });
-    items.push(...got.items);
-    cursor = got.next_cursor;
-    if (!cursor) break;
-  }
-  return { items, more: Boolean(cursor) };
-}
-
 function List({ collection }) {
   const [pages, setPages] = useState(1);
   const [search, setSearch] = useState("");
   const [removing, setRemoving] = useState(undefined);
   const news = useStore(taken);
-  const { value, error, again } = usePolled((signal) => read(collection, pages, signal), 4000, [collection, pages, news]);
+  const { value, error, again } = usePolled((signal) => getPages("/documents", { collection, limit: PAGE }, pages, { signal }), 4000, [collection, pages, news]);
   if (error && !value) return html`<${Trouble} error=${error} again=${again} />`;
   if (!value) return html`<p class="faint" role="status">Reading the list…</p>`;
   const words = search.trim().toLowerCase();

@@ -64,6 +64,21 @@ export function withQuery(path, parameters) {
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
 
+/** So many pages of a list as one, with whatever else the first of them says. */
+export async function getPages(path, parameters, pages, options) {
+  let first;
+  let cursor;
+  const items = [];
+  for (let page = 0; page < pages; page += 1) {
+    const got = await get(withQuery(path, { ...parameters, cursor }), options);
+    first ??= got;
+    items.push(...got.items);
+    cursor = got.next_cursor;
+    if (!cursor) break;
+  }
+  return { ...first, items, more: Boolean(cursor) };
+}
+
 export function pause(ms, signal) {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);

@@ -36,13 +36,13 @@ const answered = (result) => ({
   model: result.model,
   truncated: result.truncated,
   degraded: result.retrieval?.degraded,
-  tokens: result.usage?.total_tokens,
+  usage: result.usage,
 });
 
 /** What `GET /job-status` adds: the place in the queue, and the end where its event was not seen. */
 export function stand(job, view) {
   const took = view.finished_at ? Date.parse(view.finished_at) - Date.parse(view.created_at) : undefined;
-  const next = { ...job, position: view.position, attempt: view.attempt, attempts: view.max_attempts, took };
+  const next = { ...job, position: view.position, attempt: view.attempt, attempts: view.max_attempts, took, spent: view.usage_total };
   if (view.status === "completed") return { ...next, phase: "completed", ...answered(view.result) };
   if (view.status === "dead") return { ...next, phase: "dead", error: view.error };
   if (view.status === "cancelled") return { ...next, phase: "cancelled" };

@@ -1,5 +1,5 @@
 // The view Dead letters: groups by cause, the list, one letter with its payload and attempts, replay and discard.
-import { get, send, withQuery } from "./http.js";
+import { get, getPages, send, withQuery } from "./http.js";
 import { KINDS } from "./queue.js";
 import { ReplayDialog, Replays } from "./replay.js";
 import { Letter } from "./letter.js";
@@ -36,21 +36,6 @@ function Row({ letter, checked, onCheck }) {
   </tr>`;
 }
 
-/** All pages asked for, with the groups over everything. */
-async function read(filter, pages, signal) {
-  const items = [];
-  let cursor;
-  let groups;
-  for (let page = 0; page < pages; page += 1) {
-    const got = await get(withQuery("/admin/dlq", { ...filter, limit: PAGE, cursor }), { as: "admin", signal });
-    items.push(...got.items);
-    groups ??= got.groups;
-    cursor = got.next_cursor;
-    if (!cursor) break;
-  }
-  return { items, groups, more: Boolean(cursor) };
-}
-
 /** Discards letters one by one; those that are gone already are as good as discarded. */
 async function discard(ids) {
   for (const id of ids) {
@@ -70,7 +55,7 @@ function List() {
   const [dialog, setDialog] = useState(undefined);
   const about = [kind, cause?.reason, cause?.code, pages];
   const all = usePolled((signal) => get(withQuery("/admin/dlq", { kind, limit: 1 }), { as: "admin", signal }), 4000, [kind]);
-  const list = usePolled((signal) => read({ kind, ...cause }, pages, signal), 4000, about);
+  const list = usePolled((signal) => getPages("/admin/dlq", { kind, ...cause, limit: PAGE }, pages, { as: "admin", signal }), 4000, about);
   const error = list.error ?? all.error;
   if (error && !list.value) return html`<${Trouble} error=${error} again=${list.again} />`;
   if (!list.value || !all.value) return html`<p class="faint" role="status">Reading the dead letters…</p>`;

@@ -51,7 +51,7 @@ static PARTS: LazyLock<HashMap<&'static str, Part>> = LazyLock::new(|| {
         "marked.js" in "vendor/marked.js",
     );
     let scripts = parts!(SCRIPT:
-        "app.js", "ask.js", "charts.js", "conversations.js", "document.js", "documents.js", "events.js",
+        "app.js", "ask.js", "audit.js", "cancel.js", "charts.js", "conversations.js", "document.js", "documents.js", "events.js",
         "http.js", "job.js", "keys.js", "letter.js", "letters.js", "library.js", "markdown.js",
         "queue.js", "reader.js", "replay.js", "sample.js", "store.js", "theme.js", "turn.js",
         "turns.js", "ui.js", "uploads.js", "welcome.js", "words.js",

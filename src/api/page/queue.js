@@ -1,7 +1,10 @@
-// The view Queue: what waits and runs, how long it takes, who works, which providers are closed; pause and resume.
+// The view Queue: what waits and runs, how long it takes, who works, which providers are closed; pause and resume,
+// cancelling, and the way to the audit log.
+import { Audit } from "./audit.js";
+import { CancelDialog } from "./cancel.js";
 import { Chart } from "./charts.js";
 import { get, send } from "./http.js";
-import { announce, Button, Empty, html, Trouble, useNow, usePolled, useState } from "./ui.js";
+import { announce, Button, Empty, html, Icon, Trouble, useNow, usePolled, useState } from "./ui.js";
 import { ago, count, duration, many, plain, sentence } from "./words.js";
 
 const STATES = { queued: "busy", scheduled: "wait", running: "busy", completed: "good", dead: "bad", cancelled: "" };
@@ -140,6 +143,17 @@ function Live() {
     <section class="stack" aria-labelledby="workers"><h2 id="workers">Workers</h2><${Workers} workers=${queue.value.workers} /></section>`;
 }
 
-export function Queue() {
-  return html`<div class="page"><header><h1>Queue</h1></header><${Live} /></div>`;
+export function Queue({ parts: [part] }) {
+  const [cancelling, setCancelling] = useState(false);
+  const [cancelled, setCancelled] = useState(undefined);
+  if (part === "audit") return html`<${Audit} />`;
+  const { chat, ingest } = KINDS;
+  return html`<div class="page">
+    <header><h1>Queue</h1>
+      <div class="row"><${Button} icon="stop" onClick=${() => setCancelling(true)}>Cancel jobs<//>
+        <a class="button" href="#/queue/audit"><${Icon} name="list" />Audit log</a></div></header>
+    ${cancelled !== undefined && html`<p class="note" role="status">${many(cancelled, "job")} cancelled.</p>`}
+    <${Live} />
+    ${cancelling && html`<${CancelDialog} kinds=${{ chat, ingest }} onClose=${() => setCancelling(false)} onDone=${setCancelled} />`}
+  </div>`;
 }

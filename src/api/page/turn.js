@@ -5,7 +5,7 @@ import { excerpt } from "./reader.js";
 import { cancel, jobOf } from "./turns.js";
 import { store } from "./store.js";
 import { Button, copy, html, useNow, useState, useStore } from "./ui.js";
-import { duration, hint, many, sentence, time, until } from "./words.js";
+import { count, duration, hint, many, sentence, time, until } from "./words.js";
 
 const nothing = store(undefined);
 const starting = { phase: "sending", text: "", citations: [], attempt: 0 };
@@ -65,11 +65,20 @@ function Life({ job }) {
     The connection is lost. The answer goes on by itself as soon as the server can be reached.</p>`}`;
 }
 
+/** What the answer cost: its tokens, those of its prompt, and of calls that came to nothing. */
+function cost({ usage, spent }) {
+  if (!usage?.total_tokens) return undefined;
+  const { calls = 1, wasted_tokens: wasted = 0 } = spent ?? {};
+  const parts = [`${count(usage.prompt_tokens)} read`, `${count(usage.completion_tokens)} written`];
+  if (wasted) parts.push(`${count(wasted)} more wasted in ${many(calls, "call")}`);
+  return `${many(usage.total_tokens, "token")} (${parts.join(", ")})`;
+}
+
 function Facts({ job }) {
   const facts = [
     job.model === "extractive" ? "quoted from the documents" : job.model,
     job.took !== undefined && duration(job.took),
-    job.tokens > 0 && many(job.tokens, "token"),
+    cost(job),
     job.attempt > 1 && `attempt ${job.attempt}`,
     job.degraded && "found by words alone: the embedding model failed",
     job.truncated && "cut short at the model's length limit",

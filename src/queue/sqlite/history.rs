@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{SqliteJobStore, rows, sql, state::Totals, writer::Durability};
+use super::{SqliteJobStore, rows, sql, writer::Durability};
 use crate::{
     domain::{
         clock::Timestamp,
@@ -77,14 +77,14 @@ impl SqliteJobStore {
 
 /// How many jobs there are, by the names of the history.
 fn levels(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(String, i64)>> {
-    let levels = Kind::ALL.iter().flat_map(|kind| [Status::Queued, Status::Running].map(|status| (*kind, status)));
+    let unfinished = [Status::Queued, Status::Scheduled, Status::Running];
+    let levels = Kind::ALL.iter().flat_map(|kind| unfinished.map(|status| (*kind, status)));
     let mut numbers: HashMap<String, i64> = levels.map(|(kind, status)| (format!("{kind}:{status}"), 0)).collect();
-    let mut statement = connection.prepare_cached(sql::HISTORY_LEVELS)?;
+    let mut statement = connection.prepare_cached(sql::STATS_KINDS)?;
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
-        let (kind, status): (Kind, Status) = (rows::word(row, 0)?, rows::word(row, 1)?);
+        let (status, kind): (Status, Kind) = (rows::word(row, 0)?, rows::word(row, 1)?);
         numbers.insert(format!("{kind}:{status}"), row.get(2)?);
     }
-    numbers.insert("scheduled".to_owned(), Totals::read(connection)?.of(Status::Scheduled) as i64);
     Ok(numbers.into_iter().collect())
 }

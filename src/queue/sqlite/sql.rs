@@ -61,7 +61,6 @@ statements! {
     HISTORY = "history";
     HISTORY_ADD = "history_add";
     HISTORY_EXPIRE = "history_expire";
-    HISTORY_LEVELS = "history_levels";
     HISTORY_SET = "history_set";
     JOB_POSITION = "job_position";
     JOB_VIEW = "job_view";

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{
-    ragq,
+    Ended, ragq,
     scripted::{Api, JOB, Reply, answer, job},
 };
+use crate::support::{eventually, process::signal};
 
 #[tokio::test]
 async fn a_job_is_shown_with_its_history_and_its_answer() {
@@ -98,6 +99,24 @@ async fn a_replay_that_stops_itself_is_partly_done_and_chosen_letters_are_one_jo
     assert_eq!(ended.stdout, "4 of 9 replayed, 3 failed again; stopped: the same cause returned\n");
     assert_eq!(api.seen("POST /admin/dlq/replay")[0].json(), json!({"ids": [JOB, other]}));
     ragq(&api.url, ["dlq", "replay"]).operator().run().await.expect(64).says(&["--all"]);
+}
+
+#[tokio::test]
+async fn ctrl_c_stops_the_following_of_a_replay_and_says_that_it_goes_on() {
+    let api = Api::answering(|seen| match seen.route.as_str() {
+        "POST /admin/dlq/replay" => Some(Reply::json(202, &json!({"job_id": JOB, "matched": 2}))),
+        // Never final: only the signal ends the command.
+        "GET /job-status" => Some(job("running", &json!({"kind": "replay"}))),
+        _ => None,
+    })
+    .await;
+    let mut command = ragq(&api.url, ["dlq", "replay", "--all"]).operator();
+    let child = command.command.spawn().unwrap();
+    eventually(async || (!api.seen("GET /job-status").is_empty()).then_some(())).await;
+    signal(child.id().unwrap(), "INT");
+    let ended = Ended::of(child.wait_with_output().await.unwrap()).expect(130);
+    ended.says(&[&format!("`ragq jobs show {JOB}`"), &format!("`ragq jobs cancel {JOB}` ends it")]);
+    assert!(api.seen(&format!("DELETE /jobs/{JOB}")).is_empty());
 }
 
 #[tokio::test]

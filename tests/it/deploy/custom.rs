@@ -4,13 +4,17 @@
 //! The definitions are not part of the repository: they are looked for in `../shared/crds`. Without them these objects
 //! are not checked, which is said loudly.
 
-use std::{collections::HashMap, fs, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::PathBuf,
+};
 
 use serde_json::{Map, Value, json};
 
 use super::{
     kubernetes::everything,
-    manifests::{object, overlay},
+    manifests::{REDIS_MODES, object, overlay},
     tools::{repository, yaml},
 };
 
@@ -133,8 +137,15 @@ fn keda_knows_every_parameter_of_the_triggers_and_finds_all_it_must_have() {
     let Some(folder) = definitions() else { return };
     let scalers: Value =
         serde_json::from_str(&fs::read_to_string(folder.join("keda-scalers-schema.json")).unwrap()).unwrap();
-    for overlay_name in ["k8s", "k8s/managed"] {
-        let objects = overlay(overlay_name);
+    let scaling = |objects: &Vec<Value>| objects.iter().any(|object| object["kind"] == "ScaledObject");
+    let scaling: Vec<_> = everything().into_iter().filter(|(_, objects)| scaling(objects)).collect();
+    let modes = REDIS_MODES.map(|mode| format!("redis-{mode}"));
+    let mut types = HashSet::new();
+    for (what, objects) in scaling {
+        // By itself it has no stores, and so no secret.
+        if what == "k8s/base" {
+            continue;
+        }
         let scaled = object(&objects, "ScaledObject", "worker");
         for trigger in scaled["spec"]["triggers"].as_array().unwrap() {
             let known =
@@ -146,7 +157,10 @@ fn keda_knows_every_parameter_of_the_triggers_and_finds_all_it_must_have() {
                     .any(|one| one["name"].as_str().unwrap().eq_ignore_ascii_case(parameter) && one[from] == true)
             };
             for parameter in trigger["metadata"].as_object().unwrap().keys() {
-                assert!(reads(parameter, "metadataVariableReadable"), "{parameter}");
+                match parameter.strip_suffix("FromEnv") {
+                    None => assert!(reads(parameter, "metadataVariableReadable"), "{parameter}"),
+                    Some(parameter) => assert!(reads(parameter, "envVariableReadable"), "{parameter}"),
+                }
             }
             let name = trigger["authenticationRef"]["name"].as_str().unwrap();
             let authentication = object(&objects, "TriggerAuthentication", name);
@@ -157,6 +171,9 @@ fn keda_knows_every_parameter_of_the_triggers_and_finds_all_it_must_have() {
                 assert!(secret["data"].get(target["key"].as_str().unwrap()).is_some(), "{target}");
             }
             assert!(trigger["metadata"]["listName"].is_string());
+            types.insert(trigger["type"].as_str().unwrap().to_owned());
         }
     }
+    let expected: HashSet<_> = modes.into_iter().chain(["redis".to_owned()]).collect();
+    assert_eq!(types, expected);
 }

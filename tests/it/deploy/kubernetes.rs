@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::{
     manifests::{
-        COMPONENTS, OVERLAYS, Workload, built, copied, environment, object, of_ragq, overlay, with_component, workloads,
+        COMPONENTS, OVERLAYS, REDIS_MODES, Workload, built, copied, environment, object, of_ragq, overlay,
+        with_component, workloads,
     },
     serving::check_settings,
     tools::run,
@@ -25,8 +26,9 @@ pub fn settings_of(workload: &str) -> HashMap<String, String> {
 /// Every set of objects that people may apply, with what it is.
 pub fn everything() -> Vec<(String, Vec<Value>)> {
     let overlays = OVERLAYS.map(|name| (name.to_owned(), overlay(name)));
-    let components = COMPONENTS.map(|name| (format!("k8s with {name}"), with_component(name)));
-    overlays.into_iter().chain(components).collect()
+    let components = COMPONENTS.map(|name| (format!("k8s with {name}"), with_component("k8s", name)));
+    let modes = REDIS_MODES.map(|name| (format!("k8s/managed with {name}"), with_component("k8s/managed", name)));
+    overlays.into_iter().chain(components).chain(modes).collect()
 }
 
 #[test]
@@ -178,7 +180,7 @@ fn the_gateways_route_takes_the_place_of_the_ingress() {
         objects.iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert!(kinds(&overlay("k8s")).contains(&"Ingress".to_owned()));
-    let with_gateway = with_component("gateway");
+    let with_gateway = with_component("k8s", "gateway");
     assert!(!kinds(&with_gateway).contains(&"Ingress".to_owned()));
     let backend = &object(&with_gateway, "HTTPRoute", "ragq")["spec"]["rules"][0]["backendRefs"][0];
     let service = object(&with_gateway, "Service", backend["name"].as_str().unwrap());

@@ -13,6 +13,9 @@ pub const OVERLAYS: [&str; 4] = ["k8s", "k8s/base", "k8s/managed", "k8s/secrets"
 /// The components, each of which joins an overlay.
 pub const COMPONENTS: [&str; 2] = ["gateway", "monitoring"];
 
+/// The components that only make sense with a Redis that others run.
+pub const REDIS_MODES: [&str; 2] = ["sentinel", "cluster"];
+
 /// A copy of what the manifests are made of, with the examples in the place of what people fill in.
 pub fn copied() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -50,12 +53,12 @@ pub fn overlay(name: &str) -> Vec<Value> {
     yaml(&built(&copied().path().join(name)))
 }
 
-/// The self-contained overlay with one component.
-pub fn with_component(name: &str) -> Vec<Value> {
+/// An overlay with one component.
+pub fn with_component(overlay: &str, name: &str) -> Vec<Value> {
     let folder = copied();
     let own = folder.path().join("own");
     fs::create_dir(&own).unwrap();
-    let kustomization = format!("resources: [../k8s]\ncomponents: [../k8s/components/{name}]\n");
+    let kustomization = format!("resources: [../{overlay}]\ncomponents: [../k8s/components/{name}]\n");
     fs::write(own.join("kustomization.yaml"), kustomization).unwrap();
     yaml(&built(&own))
 }

@@ -46,7 +46,7 @@ fn the_rules_of_the_cluster_are_those_of_prometheus() {
         fs::write(fresh, made).unwrap();
         panic!("{RULES} is stale: cp {fresh} {RULES}");
     }
-    let rule = object(&with_component("monitoring"), "PrometheusRule", "ragq").clone();
+    let rule = object(&with_component("k8s", "monitoring"), "PrometheusRule", "ragq").clone();
     assert!(!rule["spec"]["groups"].as_array().unwrap().is_empty());
 }
 
@@ -58,7 +58,7 @@ fn every_dashboard_is_in_the_map_that_grafana_finds_by_its_label() {
     let dashboards: BTreeSet<_> =
         dashboards.filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "json")).collect();
     assert!(!dashboards.is_empty());
-    let objects = with_component("monitoring");
+    let objects = with_component("k8s", "monitoring");
     let maps = objects.iter().filter(|object| object["metadata"]["labels"]["grafana_dashboard"] == "1");
     let held: BTreeSet<_> = maps.flat_map(|map| map["data"].as_object().unwrap().keys().cloned()).collect();
     assert_eq!(held, dashboards);
@@ -67,7 +67,7 @@ fn every_dashboard_is_in_the_map_that_grafana_finds_by_its_label() {
 #[test]
 fn what_is_scraped_are_the_services_that_serve_metrics() {
     let objects = overlay("k8s");
-    let monitored = with_component("monitoring");
+    let monitored = with_component("k8s", "monitoring");
     let monitor = object(&monitored, "ServiceMonitor", "ragq");
     let wanted = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
     let services = objects.iter().filter(|object| object["kind"] == "Service");

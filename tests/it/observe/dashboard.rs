@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{prometheus::Prometheus, sheet};
 use crate::{
     faults::deployment::{Deployment, Plan, question},
-    support::{eventually, redis::Server},
+    support::{eventually, provider::Reply, redis::Server},
 };
 
 /// One panel as the dashboard's file has it.
@@ -92,10 +92,15 @@ fn every_panel_says_what_it_shows_and_every_link_leads_to_a_runbook() {
     }
 }
 
-/// Questions that are answered, one that can't be, one that is called off.
+/// Questions that are answered, some after failures of the provider that close it, one that can't be, one that is called
+/// off.
 async fn load(deployment: &Deployment, round: usize) {
     let callers = &deployment.callers;
     let mut jobs = Vec::new();
+    // As many in a row trip the breaker.
+    let mut faults: Vec<_> = (0..5).map(|_| Reply::status(500)).collect();
+    faults.push(Reply::error(429, "rate_limit_exceeded", "slower").header("retry-after", "1"));
+    deployment.provider.then(faults);
     for number in 0..5 {
         jobs.push(callers.submit("/chat", question(round * 10 + number)).await);
     }
@@ -143,6 +148,15 @@ async fn every_panel_and_every_rule_gives_data_on_a_real_prometheus() {
             let name = rule["name"].as_str().expect("a name");
             eventually(async || (!prometheus.query(name).await.is_empty()).then_some(())).await;
         }
+    }
+    // The load had what the panels of failures are for.
+    for happened in [
+        r#"sum(ragq_attempts_total{class="transient"})"#,
+        r#"sum(ragq_provider_breaker_transitions_total{state="open"})"#,
+        "sum(ragq_deferrals_total)",
+        "sum(ragq_jobs_dead_lettered_total)",
+    ] {
+        eventually(async || (!prometheus.query(&format!("{happened} > 0")).await.is_empty()).then_some(())).await;
     }
     let finished = r#"sum(ragq_jobs_finished_total{outcome="completed", kind="chat"})"#;
     eventually(async || {

@@ -2,6 +2,7 @@
 
 mod dashboard;
 mod docs;
+mod history;
 mod logs;
 mod metrics;
 mod prometheus;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
@@ -41,7 +42,10 @@ async fn lived_in() -> (Site, ScriptedProvider, Tab) {
     for n in 1..=3 {
         site.ask(&format!("What happens to job number {n}?"), "dead").await;
     }
-    provider.then(vec![Reply::default_forever(Reply::text(ANSWER))]);
+    provider.then(vec![Reply::default_forever(Reply::text(ANSWER).usage(1_800, 120))]);
+    for verb in ["pause", "resume"] {
+        site.send(Method::POST, &format!("/admin/queue/{verb}"), json!({ "kinds": ["ingest"] })).await;
+    }
     let tab = site.open("#/queue").await;
     tab.fill("Admin token", ADMIN_TOKEN).await;
     tab.press("Enter").await;
@@ -68,6 +72,12 @@ async fn visit(tab: &Tab, view: &str) {
         "documents" => to("#/documents", "document.querySelectorAll('tbody tr').length >= 6").await,
         "document" => to("#/documents/jobs", "document.querySelector('.chunks li')").await,
         "queue" => to("#/queue", "document.querySelector('.tile') && text().includes('Heard of')").await,
+        "audit" => to("#/queue/audit", "document.querySelector('tbody tr')").await,
+        "cancel" => {
+            to("#/queue", "document.querySelector('.tile')").await;
+            tab.eval("find('button', 'Cancel jobs').click()").await;
+            tab.until("document.querySelector('dialog[open]')").await;
+        }
         "letters" => to("#/letters", "document.querySelector('.group') && document.querySelector('tbody tr')").await,
         "letter" => {
             tab.eval("document.querySelector('td.title a').click()").await;
@@ -82,8 +92,19 @@ async fn visit(tab: &Tab, view: &str) {
     }
 }
 
-const VIEWS: [&str; 9] =
-    ["ask-new", "ask-answer", "ask-source", "documents", "document", "queue", "letters", "letter", "dialog"];
+const VIEWS: [&str; 11] = [
+    "ask-new",
+    "ask-answer",
+    "ask-source",
+    "documents",
+    "document",
+    "queue",
+    "audit",
+    "cancel",
+    "letters",
+    "letter",
+    "dialog",
+];
 
 async fn scheme(tab: &Tab, scheme: &str) {
     let features = json!([{ "name": "prefers-color-scheme", "value": scheme }, { "name": "prefers-reduced-motion", "value": "reduce" }]);
@@ -91,7 +112,7 @@ async fn scheme(tab: &Tab, scheme: &str) {
 }
 
 async fn leave(tab: &Tab, view: &str) {
-    if matches!(view, "ask-source" | "dialog") {
+    if matches!(view, "ask-source" | "dialog" | "cancel") {
         tab.press("Escape").await;
         tab.until("!document.querySelector('.reader, dialog[open]')").await;
     }

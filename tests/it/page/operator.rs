@@ -13,6 +13,7 @@ use crate::support::provider::{Reply, ScriptedProvider};
 const NOTES: &str = "Releases leave the yard on Tuesdays, after the harbour master has signed.";
 
 in_both_shapes!(
+    many_jobs_are_cancelled_by_kind_and_state_after_a_dry_run_and_the_audit_log_tells_of_it,
     a_group_is_replayed_at_a_rate_after_a_dry_run,
     pausing_holds_questions_back_until_they_are_resumed,
     the_last_hour_is_drawn_and_summed_up_by_kind,
@@ -55,6 +56,58 @@ async fn a_wrong_admin_token_is_refused_and_the_right_one_opens_both_views() {
     tab.press("Alt+4").await;
     tab.says("No dead letters").await;
     assert_eq!(tab.eval("Object.values(localStorage).some((kept) => kept.includes('token'))").await, json!(false));
+    tab.finish();
+}
+
+async fn many_jobs_are_cancelled_by_kind_and_state_after_a_dry_run_and_the_audit_log_tells_of_it(shape: Shape) {
+    let (site, _provider) = operating(shape, vec![]).await;
+    let tab = unlocked(&site, "#/queue").await;
+    tab.click("button", "Pause questions").await;
+    tab.says("What is paused is still accepted").await;
+    for _ in 0..3 {
+        site.ask("When do releases leave?", "queued").await;
+    }
+    tab.click("button", "Cancel jobs").await;
+    tab.eval("(() => { const s = find('field', 'Of the kind'); s.value = 'ingest'; s.dispatchEvent(new Event('change', { bubbles: true })); })()").await;
+    tab.click("button", "Dry run").await;
+    tab.says("Nothing matches").await;
+    tab.eval("(() => { const s = find('field', 'Of the kind'); s.value = 'chat'; s.dispatchEvent(new Event('change', { bubbles: true })); })()").await;
+    tab.until("find('button', 'Cancel jobs').disabled").await;
+    tab.click("button", "Dry run").await;
+    tab.says("3 jobs would be cancelled").await;
+    tab.fill("Altogether, at most", "2").await;
+    tab.click("button", "Dry run").await;
+    tab.says("2 jobs would be cancelled").await;
+    tab.click("button", "Cancel 2").await;
+    tab.says("2 jobs cancelled.").await;
+    tab.until("[...document.querySelectorAll('.tile')].some((tile) => /queued\\s*1/.test(tile.innerText))").await;
+    tab.click("link", "Audit log").await;
+    tab.until("document.querySelectorAll('tbody tr').length === 2").await;
+    let rows =
+        tab.eval("[...document.querySelectorAll('tbody tr')].map((row) => row.innerText.replace(/\\s+/g, ' '))").await;
+    let (cancel, pause) = (rows[0].as_str().unwrap(), rows[1].as_str().unwrap());
+    assert!(
+        cancel.contains("cancel jobs done kinds chat, limit 2, status scheduled and queued 2 admin from 127.0.0.1"),
+        "{rows}"
+    );
+    assert!(pause.contains("pause queue done chat"), "{rows}");
+    tab.click("link", "Queue").await;
+    tab.says("By kind, over the last hour").await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn the_audit_log_is_read_page_by_page() {
+    let site = Site::start().await;
+    let tab = unlocked(&site, "#/queue/audit").await;
+    tab.says("Nothing was done yet").await;
+    for _ in 0..60 {
+        site.send(Method::POST, "/admin/queue/resume", json!({ "kinds": ["chat"] })).await;
+    }
+    // A page has a hundred entries, two of each action.
+    tab.until("document.querySelectorAll('tbody tr').length === 50").await;
+    tab.click("button", "Load more").await;
+    tab.until("document.querySelectorAll('tbody tr').length === 60 && !find('button', 'Load more')").await;
     tab.finish();
 }
 

@@ -3,7 +3,7 @@
 
 mod contract;
 mod model;
-mod redis_link;
+pub mod redis_link;
 pub mod redis_server;
 mod sqlite_file;
 

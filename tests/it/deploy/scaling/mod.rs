@@ -7,6 +7,7 @@
 mod autoscaler;
 mod burst;
 mod hpa;
+mod modes;
 mod pods;
 mod source;
 mod spec;

@@ -64,7 +64,8 @@ impl Source {
         Some((value.as_float().expect("a number with a fraction, or KEDA refuses it") * 1_000.0).trunc() / 1_000.0)
     }
 
-    async fn counts(&mut self) -> RedisResult<Vec<u64>> {
+    /// Each trigger's count.
+    pub async fn counts(&mut self) -> RedisResult<Vec<u64>> {
         if self.connection.is_none() {
             let client = redis::Client::open(self.url.as_str())?;
             self.connection = Some(client.get_multiplexed_async_connection().await?);

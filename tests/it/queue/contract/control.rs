@@ -1,7 +1,7 @@
 //! Cancelling many, the audit log, the history.
 
 use ragq::{
-    domain::audit::{AdminAction, AuditNote},
+    domain::audit::{AdminAction, AuditNote, AuditStage},
     queue::{
         CancelStep, CancelTally,
         history::{Flow, HistoryInterval, Span},
@@ -57,6 +57,7 @@ pub async fn jobs_of_a_kind_and_state_are_cancelled_in_steps<F: Fixture>() {
 fn note(number: u64) -> AuditNote {
     AuditNote {
         action: AdminAction::DiscardLetter,
+        stage: if number == 1 { AuditStage::Begun } else { AuditStage::Done },
         actor: "admin".into(),
         remote_address: None,
         request_id: format!("request {number}"),
@@ -99,6 +100,8 @@ pub async fn the_history_adds_up_what_processes_count_and_what_the_store_does<F:
     submit(&*store, NewJob { deadline: Some(Duration::from_secs(1)), ..chat("late") }).await;
     let cancelled = submit(&*store, chat("cancelled")).await;
     submit(&*store, put("d", "text")).await;
+    submit(&*store, NewJob { delay: Some(Duration::from_hours(1)), ..chat("later") }).await;
+    submit(&*store, NewJob { delay: Some(Duration::from_hours(1)), ..put("e", "text") }).await;
     store.cancel(&"default".into(), cancelled).await.unwrap();
     store.cancel(&"default".into(), cancelled).await.unwrap();
     fixture.pass(Duration::from_secs(6)).await;
@@ -110,7 +113,9 @@ pub async fn the_history_adds_up_what_processes_count_and_what_the_store_does<F:
     let interval = HistoryInterval::of(intervals.last().unwrap());
     assert_eq!(interval.at.0 % 15_000, 0);
     let (all, chat) = (&interval.all, &interval.kinds[&Kind::Chat]);
-    assert_eq!((all.submitted, chat.submitted, interval.kinds[&Kind::Ingest].submitted), (4, 3, 1));
+    let ingest = &interval.kinds[&Kind::Ingest];
+    assert_eq!((all.submitted, chat.submitted, ingest.submitted), (6, 4, 2));
+    assert_eq!((all.scheduled, chat.scheduled, ingest.scheduled), (2, 1, 1));
     assert_eq!((all.completed, all.cancelled), (1, 1), "cancelled once");
     assert_eq!((all.queued, chat.queued, chat.running), (1, 0, 1));
     let p95 = |times: Option<ragq::queue::history::Percentiles>| times.unwrap().p95;

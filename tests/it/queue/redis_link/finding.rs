@@ -146,13 +146,14 @@ async fn sentinels_with_a_password_are_shown_the_one_of_the_url() {
 type Range = (u16, u16, (String, u16, String, redis::Value));
 
 /// Three nodes that share the slots.
-struct Cluster {
-    nodes: Vec<Server>,
+pub struct Cluster {
+    pub nodes: Vec<Server>,
     ids: Vec<String>,
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    /// Starts them and waits until they know each other.
+    pub async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..3 {
             nodes.push(Server::start_node().await);
@@ -189,7 +190,7 @@ impl Cluster {
     }
 
     /// The number of the node that serves the key's slot.
-    async fn owner(&self, slot: u16) -> usize {
+    pub async fn owner(&self, slot: u16) -> usize {
         let mut client = self.nodes[0].client().await;
         let ranges: Vec<Range> = say(&mut client, "CLUSTER SLOTS").await.unwrap();
         let id = ranges.into_iter().find(|range| (range.0..=range.1).contains(&slot)).unwrap().2.2;

@@ -8,7 +8,7 @@ use ragq::queue::redis::link::{Confirm, Link, LinkError, LinkOptions, Mode, Scri
 mod access;
 mod confirmed;
 mod faults;
-mod finding;
+pub mod finding;
 mod safety;
 
 /// The key that all calls of these tests use.

@@ -1,0 +1,51 @@
+// The audit log: what operators did, newest first, an action with its outcome as one row.
+import { getPages } from "./http.js";
+import { Button, Empty, html, Icon, Trouble, usePolled, useState } from "./ui.js";
+import { ago, count, date, plain } from "./words.js";
+
+const PAGE = 100;
+
+/** An entry is written before and after each action: once it has an outcome, that it was begun is no news. */
+function actions(entries) {
+  const ended = new Set(entries.filter(({ stage }) => stage !== "begun").map((entry) => entry.request_id + entry.action));
+  return entries.filter(({ stage, ...entry }) => stage !== "begun" || !ended.has(entry.request_id + entry.action));
+}
+
+const OUTCOMES = { begun: ["wait", "begun"], done: ["good", "done"], failed: ["bad", "failed"] };
+
+/** What was asked for, in words: `rate per second 5, limit 100`. */
+const asked = (detail) => Object.entries(detail ?? {}).map(([name, value]) => `${plain(name)} ${plain([value].flat().join(" and "))}`).join(", ");
+
+function Row({ entry }) {
+  const { at, action, stage, actor, remote_address: address, subject, count: times, detail, request_id: request } = entry;
+  const [tone, word] = OUTCOMES[stage];
+  return html`<tr>
+    <td><time datetime=${at} title=${date(at)}>${ago(at)}</time></td>
+    <td class="title"><strong>${plain(action)}</strong> <span class=${`badge ${tone}`}>${word}</span>
+      <span class="faint">${[subject, asked(detail)].filter(Boolean).join(" · ")}</span></td>
+    <td class="num">${stage === "begun" ? "" : count(times)}</td>
+    <td class="wide-cell" title=${`Request ${request}`}>${actor}${address ? ` from ${address}` : ""}</td>
+  </tr>`;
+}
+
+function List() {
+  const [pages, setPages] = useState(1);
+  const look = (signal) => getPages("/admin/audit", { limit: PAGE }, pages, { as: "admin", signal });
+  const { value, error, again } = usePolled(look, 5000, [pages]);
+  if (error && !value) return html`<${Trouble} error=${error} again=${again} />`;
+  if (!value) return html`<p class="faint" role="status">Reading the audit log…</p>`;
+  if (!value.items.length) return html`<${Empty} title="Nothing was done yet"><p>Whatever an operator pauses, resumes, replays, discards or cancels is written down here.</p><//>`;
+  return html`<div class="card scroll" tabindex="0" role="region" aria-label="Audit log"><table>
+      <thead><tr><th>When</th><th>What</th><th class="num">How many</th><th class="wide-cell">Who</th></tr></thead>
+      <tbody>${actions(value.items).map((entry) => html`<${Row} key=${entry.request_id + entry.action + entry.stage} entry=${entry} />`)}</tbody>
+    </table></div>
+    ${value.more && html`<div><${Button} onClick=${() => setPages(pages + 1)}>Load more<//></div>`}`;
+}
+
+export function Audit() {
+  return html`<div class="page">
+    <p><a class="back" href="#/queue"><${Icon} name="back" />Queue</a></p>
+    <header><h1>Audit log</h1></header>
+    <${List} />
+  </div>`;
+}
