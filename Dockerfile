@@ -8,7 +8,7 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 
 # Stand-ins for everything that Cargo.toml names, so that only the dependencies are built here.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src tests/it benches/service benches/retrieval /empty \
     && touch src/lib.rs \
     && for program in src tests/it benches/service benches/retrieval; do \

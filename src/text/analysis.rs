@@ -14,10 +14,11 @@ use unicode_normalization::UnicodeNormalization;
 use self::{language::Language, words::Kind};
 
 mod language;
+mod spelling;
 mod words;
 
 /// Rises with every change that gives other terms, or other counts of them, for the same text.
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 /// Words longer than this many bytes are no words (encoded data) and are left out.
 const LONGEST_WORD: usize = 256;

@@ -9,7 +9,7 @@ use rust_stemmers::{Algorithm, Stemmer};
 use unicode_segmentation::UnicodeSegmentation;
 use whatlang::Lang;
 
-use super::{fold, normalize};
+use super::{fold, normalize, spelling};
 
 /// One language.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ impl Language {
     /// The stem of a normalised word, diacritics still on it.
     pub(super) fn stem<'w>(&self, word: &'w str) -> Cow<'w, str> {
         match self.stemmer {
+            Some(Algorithm::English) => Stemmer::create(Algorithm::English).stem(spelling::american(word)),
             Some(algorithm) => Stemmer::create(algorithm).stem(word),
             None => word.into(),
         }
