@@ -3,7 +3,7 @@
 //! Adapters: [`openai`] (any OpenAI-compatible provider) and [`extractive`] (no provider at all). [`fallback`] makes one
 //! of several.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -45,8 +45,8 @@ pub struct AnswerRequest {
     /// The question as asked.
     pub question: String,
     /// The passages it is to be answered from; the n-th, from 1, is cited as `[n]`. Never empty.
-    pub passages: Vec<Passage>,
-    /// The grounded prompt, for models that take one.
+    pub passages: Arc<[Passage]>,
+    /// The grounded prompt, for models that take one; its last message is made of the question and the passages.
     pub messages: Vec<Message>,
     /// What the job allows the call.
     pub bounds: Bounds,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
-        answer::{Answer, Citation, Context, Turn, Usage},
+        answer::{Answer, Citation, Context, Passage, Retrieval, Turn, Usage},
         failure::{Code, Failure},
         ids::Lease,
         job::Delivery,
@@ -61,15 +61,17 @@ impl Ask {
         let bounds = Bounds { deadline, patience: PATIENCE, spent: spent.clone() };
         let payload = ChatPayload::decode(&delivery.payload)?;
         let turns = self.turns(delivery).await?;
-        let context = self.context(delivery, &payload, &turns, spent).await?;
-        let answer = if context.passages.is_empty() {
-            no_passage(&context)
+        let Context { passages, retrieval } = self.context(delivery, &payload, &turns, spent).await?;
+        // Shared with the model, for as long as it takes.
+        let passages: Arc<[Passage]> = passages.into();
+        let answer = if passages.is_empty() {
+            no_passage(retrieval)
         } else {
-            let messages = prompt::build(&payload.query, &turns, &context.passages);
-            let (question, passages) = (payload.query.clone(), context.passages.clone());
-            let request = AnswerRequest { question, passages, messages, bounds };
+            let messages = prompt::build(&payload.query, &turns, &passages);
+            let request =
+                AnswerRequest { question: payload.query.clone(), passages: passages.clone(), messages, bounds };
             let stream = self.model.answer(request).await?;
-            self.write_down(&delivery.lease, stream, &context).await?
+            self.write_down(&delivery.lease, stream, &passages, retrieval).await?
         };
         let turn = delivery
             .conversation_id
@@ -113,8 +115,14 @@ impl Ask {
     }
 
     /// Reads the answer to its end, writing it to the event log at the reader's pace.
-    async fn write_down(&self, lease: &Lease, mut stream: AnswerStream, context: &Context) -> Result<Answer, Halt> {
-        let mut filter = MarkerFilter::new(context.passages.len());
+    async fn write_down(
+        &self,
+        lease: &Lease,
+        mut stream: AnswerStream,
+        passages: &[Passage],
+        retrieval: Retrieval,
+    ) -> Result<Answer, Halt> {
+        let mut filter = MarkerFilter::new(passages.len());
         let mut text = String::new();
         let mut unwritten = String::new();
         let mut due = Instant::now();
@@ -149,12 +157,12 @@ impl Ask {
         if text.trim().is_empty() {
             return Err(Failure::new(Code::EmptyAnswer, "the model gave an empty answer").into());
         }
-        let of = |index: usize| Citation::of(index, &context.passages[index - 1]);
+        let of = |index: usize| Citation::of(index, &passages[index - 1]);
         let mut citations: Vec<Citation> = cited.into_iter().map(of).collect();
         support::find(&text, &mut citations);
         // A truncated answer stands, and says so: another attempt would cost as much and end at the same limit.
         let (provider, model, usage, truncated) = end;
-        Ok(Answer { answer: text, citations, provider, model, usage, truncated, retrieval: context.retrieval.clone() })
+        Ok(Answer { answer: text, citations, provider, model, usage, truncated, retrieval })
     }
 
     /// Writes what has come since the last time; says how long to wait before the next.
@@ -167,7 +175,7 @@ impl Ask {
     }
 }
 
-fn no_passage(context: &Context) -> Answer {
+fn no_passage(retrieval: Retrieval) -> Answer {
     Answer {
         answer: NO_PASSAGE.to_owned(),
         citations: Vec::new(),
@@ -175,6 +183,6 @@ fn no_passage(context: &Context) -> Answer {
         model: "none".to_owned(),
         usage: Usage::default(),
         truncated: false,
-        retrieval: context.retrieval.clone(),
+        retrieval,
     }
 }

@@ -146,16 +146,22 @@ impl AnswerModel for OpenAiModel {
             max_completion_tokens: self.dialect.max_completion_tokens(),
         };
         let limits = Limits { first_token: self.first_token, idle: self.idle, call: self.call };
-        let AnswerRequest { question, passages, messages, bounds } = request;
-        // The prompt holds them both, and the answer may be long in coming.
-        drop((question, passages));
+        let AnswerRequest { question, passages, mut messages, bounds } = request;
         let prompt: usize =
             messages.iter().map(|message| tokens::estimate(&message.content) + tokens::OF_MESSAGE).sum();
         let cost = Cost { prompt: prompt as u64, longest_answer: u64::from(self.max_tokens) };
         let factory = self.request(self.body(&messages, sent)?);
-        let prompt: Arc<[Message]> = messages.into();
-        let clean: Clean =
-            Arc::new(move |failure| without_echo(failure, prompt.iter().map(|message| message.content.as_str())));
+        // What is sent is kept to tell it from the provider's own words, and the answer may be long in coming: not also
+        // the message that repeats what the asker keeps for its citations.
+        messages.pop();
+        let clean: Clean = Arc::new(move |failure| {
+            let earlier = messages.iter().map(|message| message.content.as_str());
+            let given = passages.iter().flat_map(|passage| {
+                let headings = passage.headings.iter().map(String::as_str);
+                [passage.title.as_str(), passage.text.as_str()].into_iter().chain(headings)
+            });
+            without_echo(failure, earlier.chain(given).chain([question.as_str()]))
+        });
         let reply = self.stack.clone().oneshot(Call { factory, cost, bounds, clean: clean.clone() }).await;
         let answer =
             reply.and_then(|reply| reading::answer(reply, limits, &self.served, self.endpoint.secret(), clean));

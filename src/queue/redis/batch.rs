@@ -1,5 +1,6 @@
 //! Calls that are made at the same time, sent as one: while a script call is under way, others of its kind gather
-//! and go together with the next. At rest a call goes at once; under load a round trip is shared by many.
+//! and go together with the next. At rest a call goes at once; under load a round trip is shared by many. A call that
+//! the server can't carry out goes again without company, so that others do not fail for one of them.
 
 use std::{future::Future, sync::Arc};
 
@@ -23,11 +24,12 @@ pub(super) struct Batch<Q, A> {
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Batch<Q, A> {
-    /// Starts to send what is asked, at most so many at a time. `send` answers each request in order. Ends
-    /// when it is told to stop; who still asks then is refused.
+    /// Starts to send what is asked, at most so many at a time. `send` answers each request in order; it is told whether
+    /// they may have been carried out before. Ends when it is told to stop; who still asks then is refused.
     pub(super) fn start<F, S>(tracker: &TaskTracker, stop: &CancellationToken, most: usize, send: S) -> Self
     where
-        S: Fn(Vec<Q>) -> F + Send + 'static,
+        Q: Sync,
+        S: Fn(Arc<Vec<Q>>, bool) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<A>, CallError>> + Send,
     {
         let (sender, mut receiver) = mpsc::channel::<Waiting<Q, A>>(WAITING);
@@ -37,19 +39,19 @@ impl<Q: Send + 'static, A: Send + 'static> Batch<Q, A> {
             while receiver.recv_many(&mut waiting, most).await > 0 {
                 let (requests, answers): (Vec<_>, Vec<_>) =
                     waiting.drain(..).map(|waiting| (waiting.request, waiting.answer)).unzip();
+                let requests = Arc::new(requests);
+                let outcomes = match send(requests.clone(), false).await {
+                    Ok(results) => results.into_iter().map(Ok).collect(),
+                    Err(error) if error.is_of_the_call() && answers.len() > 1 => match Arc::into_inner(requests) {
+                        Some(requests) => one_by_one(requests, &send).await,
+                        // Whoever sends them lets go of them before it answers.
+                        None => all_failed(error, answers.len()),
+                    },
+                    Err(error) => all_failed(error, answers.len()),
+                };
                 // Whoever has gone meanwhile does not need the answer.
-                match send(requests).await {
-                    Ok(results) => {
-                        for (answer, result) in answers.into_iter().zip(results) {
-                            drop(answer.send(Ok(result)));
-                        }
-                    }
-                    Err(error) => {
-                        let error = Arc::new(error);
-                        for answer in answers {
-                            drop(answer.send(Err(error.clone())));
-                        }
-                    }
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    drop(answer.send(outcome));
                 }
             }
         };
@@ -65,4 +67,28 @@ impl<Q: Send + 'static, A: Send + 'static> Batch<Q, A> {
         }
         receiver.await.unwrap_or_else(|_| Err(Arc::new(CallError::Closed)))
     }
+}
+
+type Outcome<A> = Result<A, Arc<CallError>>;
+
+fn all_failed<A>(error: CallError, count: usize) -> Vec<Outcome<A>> {
+    let error = Arc::new(error);
+    (0..count).map(|_| Err(error.clone())).collect()
+}
+
+/// Sends each request in a call of its own, after the call that they shared failed and may have been carried out in part.
+async fn one_by_one<Q, A, F, S>(requests: Vec<Q>, send: &S) -> Vec<Outcome<A>>
+where
+    S: Fn(Arc<Vec<Q>>, bool) -> F,
+    F: Future<Output = Result<Vec<A>, CallError>>,
+{
+    let mut outcomes = Vec::with_capacity(requests.len());
+    for request in requests {
+        let outcome = match send(Arc::new(vec![request]), true).await {
+            Ok(mut results) => results.pop().ok_or(CallError::Closed),
+            Err(error) => Err(error),
+        };
+        outcomes.push(outcome.map_err(Arc::new));
+    }
+    outcomes
 }

@@ -308,13 +308,13 @@ pub(super) fn finishes(
     shared: &Arc<Shared>,
 ) -> Batch<FinishRequest, bool> {
     let shared = shared.clone();
-    Batch::start(tracker, stop, TOGETHER, move |requests: Vec<FinishRequest>| {
+    Batch::start(tracker, stop, TOGETHER, move |requests: Arc<Vec<FinishRequest>>, again| {
         let shared = shared.clone();
         async move {
             let (codes, changed): (Vec<bool>, Vec<String>) = shared
-                .call(&scripts::FINISH, Confirm::Durable, |command| {
+                .call_again(&scripts::FINISH, Confirm::Durable, again, |command| {
                     command.arg(requests.len());
-                    for request in &requests {
+                    for request in &*requests {
                         push_lease(command, &request.lease);
                         push_finish(command, &request.finish);
                         command.arg(cost_of(request.cost));
@@ -358,13 +358,13 @@ pub(super) fn releases(
     shared: &Arc<Shared>,
 ) -> Batch<ReleaseRequest, bool> {
     let shared = shared.clone();
-    Batch::start(tracker, stop, TOGETHER, move |requests: Vec<ReleaseRequest>| {
+    Batch::start(tracker, stop, TOGETHER, move |requests: Arc<Vec<ReleaseRequest>>, again| {
         let shared = shared.clone();
         async move {
             let (codes, changed): (Vec<bool>, Vec<String>) = shared
-                .call(&scripts::RELEASE, Confirm::No, |command| {
+                .call_again(&scripts::RELEASE, Confirm::No, again, |command| {
                     command.arg(requests.len());
-                    for request in &requests {
+                    for request in &*requests {
                         push_lease(command, &request.lease);
                         match &request.release {
                             Release::Retry { after, error } => {
@@ -389,12 +389,12 @@ pub(super) fn releases(
 /// half there and paid for. A piece that is sent again is known by its number.
 pub(super) fn deltas(tracker: &TaskTracker, stop: &CancellationToken, shared: &Arc<Shared>) -> Batch<DeltaRequest, u8> {
     let shared = shared.clone();
-    Batch::start(tracker, stop, TOGETHER, move |requests: Vec<DeltaRequest>| {
+    Batch::start(tracker, stop, TOGETHER, move |requests: Arc<Vec<DeltaRequest>>, again| {
         let shared = shared.clone();
         async move {
             let mut failures = 0;
             let codes = loop {
-                match write_deltas(&shared, &requests).await {
+                match write_deltas(&shared, &requests, again).await {
                     Err(error) if error.passes() => {
                         failures += 1;
                         tokio::time::sleep(BACKOFF.wait(failures)).await;
@@ -407,7 +407,7 @@ pub(super) fn deltas(tracker: &TaskTracker, stop: &CancellationToken, shared: &A
     })
 }
 
-async fn write_deltas(shared: &Shared, requests: &[DeltaRequest]) -> Result<Vec<u8>, CallError> {
+async fn write_deltas(shared: &Shared, requests: &[DeltaRequest], again: bool) -> Result<Vec<u8>, CallError> {
     let pieces = |command: &mut Cmd| {
         command.arg(requests.len());
         for request in requests {
@@ -415,7 +415,7 @@ async fn write_deltas(shared: &Shared, requests: &[DeltaRequest]) -> Result<Vec<
             command.arg(request.number).arg(to_json(&request.text));
         }
     };
-    shared.call(&scripts::DELTA, Confirm::No, pieces).await
+    shared.call_again(&scripts::DELTA, Confirm::No, again, pieces).await
 }
 
 fn one_for_each<Q, A>(script: &'static str, requests: &[Q], answers: Vec<A>) -> Result<Vec<A>, CallError> {

@@ -30,6 +30,11 @@ impl CallError {
         matches!(self, Self::Link(LinkError::Unreachable(_) | LinkError::Disk(_)))
     }
 
+    /// Whether the server was there and could not carry the call out, which may be for one request of several in it.
+    pub(super) fn is_of_the_call(&self) -> bool {
+        matches!(self, Self::Link(LinkError::Broken(_)))
+    }
+
     /// Whether the server refused because its memory is used up.
     pub(super) fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::Link(LinkError::Full(_)))

@@ -98,16 +98,16 @@ fn full_memory() -> Submitted {
 /// Sends submits.
 pub(super) fn batch(tracker: &TaskTracker, stop: &CancellationToken, shared: &Arc<Shared>) -> Batch<NewJob, Submitted> {
     let shared = shared.clone();
-    Batch::start(tracker, stop, TOGETHER, move |jobs| {
+    Batch::start(tracker, stop, TOGETHER, move |jobs: Arc<Vec<NewJob>>, again| {
         let shared = shared.clone();
-        async move { submit(&shared, &jobs).await }
+        async move { submit(&shared, &jobs, again).await }
     })
 }
 
-async fn submit(shared: &Shared, jobs: &[NewJob]) -> Result<Vec<Submitted>, CallError> {
+async fn submit(shared: &Shared, jobs: &[NewJob], again: bool) -> Result<Vec<Submitted>, CallError> {
     let options = &shared.options;
     let answers: Vec<String> = shared
-        .call(&scripts::SUBMIT, Confirm::Durable, |command| {
+        .call_again(&scripts::SUBMIT, Confirm::Durable, again, |command| {
             command.arg(options.max_jobs).arg(options.max_bytes).arg(jobs.len());
             for job in jobs {
                 push(command, job);

@@ -29,8 +29,12 @@ fn handbook() -> Vec<Passage> {
 }
 
 fn parts_of(question: &str, passages: Vec<Passage>) -> Vec<AnswerPart> {
-    let request =
-        AnswerRequest { question: question.into(), passages, messages: Vec::new(), bounds: Bounds::default() };
+    let request = AnswerRequest {
+        question: question.into(),
+        passages: passages.into(),
+        messages: Vec::new(),
+        bounds: Bounds::default(),
+    };
     let parts = async { ExtractiveModel.answer(request).await.unwrap().try_collect().await.unwrap() };
     parts.now_or_never().expect("nothing to wait for")
 }

@@ -199,6 +199,8 @@ async fn a_failure_says_in_plain_words_what_happened() {
         (Reply::error(404, "", "no such model"), "no such model (check the model's name and OPENAI_BASE_URL)"),
         (Reply::status(502).body("<html>x</html>"), "502 Bad Gateway with a page instead of JSON"),
         (Reply::error(400, "x", &format!("bad content '{PROMPT}'")), "bad content ' [the rest repeats the request]"),
+        // The passage that was sent with it.
+        (Reply::error(400, "x", "got 'The oil is in the cellar.' of you"), "got ' [the rest repeats the request]"),
     ] {
         let failure = failure_of(reply).await;
         assert!(failure.message.contains(says), "{}", failure.message);

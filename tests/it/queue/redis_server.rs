@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use ragq::{
     domain::{
         clock::{ManualClock, Timestamp},
         event::EventKind,
         ids::JobId,
-        job::{Kind, Status},
+        job::{Kind, NewJob, Status, Submitted},
     },
     queue::{
         Cells as _, Deliveries as _, Fenced, Maintenance as _, Operations as _, SharedJobStore, Submissions as _, Swap,
@@ -364,4 +365,29 @@ async fn a_job_that_an_older_worker_was_given_is_told_and_finished() {
     assert_eq!(view(&*store, id).await.status, Status::Completed);
     let log = store.events(&"default".into(), id, None, 10).await.unwrap().unwrap().events;
     assert_eq!(log.iter().map(|event| event.kind.name()).collect::<Vec<_>>(), ["created", "started", "completed"]);
+}
+
+#[tokio::test]
+async fn a_request_that_the_server_can_not_carry_out_fails_alone() {
+    let fixture = RedisFixture::open(Limits::default()).await;
+    let store = fixture.store();
+    let mut jobs: Vec<_> = (0..40).map(|_| NewJob { delay: Some(Duration::from_secs(1)), ..chat("q") }).collect();
+    for (number, job) in jobs.iter_mut().enumerate() {
+        job.id = JobId::new(START.0 + number as i64);
+    }
+    // Its record can't be written: something else has its key.
+    let bad = jobs[20].id;
+    let _set: String = say(&mut fixture.server.client().await, &format!("SET {{ragq}}:meta:{bad} x")).await.unwrap();
+    let submitted = join_all(jobs.into_iter().map(|job| async { (job.id, store.submit(job).await) })).await;
+    for (id, submitted) in submitted {
+        match submitted {
+            Ok(accepted) => assert_eq!(accepted, Submitted::Accepted(id)),
+            Err(error) => assert_eq!(id, bad, "{error:?}"),
+        }
+    }
+    assert_eq!(store.stats().await.unwrap().counts[&Status::Scheduled], 39);
+    fixture.pass(Duration::from_secs(1)).await;
+    store.upkeep().await.unwrap();
+    let worker = beat(&*store, "w").await;
+    assert_eq!(contract::fetch_ids(&*store, &worker, 100).await.len(), 39);
 }

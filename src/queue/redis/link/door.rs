@@ -10,7 +10,11 @@ use redis::{
     aio::{MultiplexedConnection, PubSub},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
 
 use super::{
     address::Address,
@@ -19,6 +23,11 @@ use super::{
 
 /// How many calls may wait to be written to a connection; the library's own 50 makes callers queue for a place.
 const CALLS_TO_BE_WRITTEN: usize = 1_024;
+
+/// How long a server that hung up is listened to, for why: it speaks at once or not at all.
+const REFUSED_WITHIN: Duration = Duration::from_millis(250);
+/// So much of what it says is read, in bytes.
+const REFUSAL: u64 = 4_096;
 
 /// How connections are opened.
 pub(super) struct Door {
@@ -75,12 +84,31 @@ impl Door {
             .set_pipeline_buffer_size(CALLS_TO_BE_WRITTEN);
         let client = Client::open(self.info(host)?)?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        match sign_in {
-            SignIn::Yes => self.sign_in(connection.clone(), self.address.database).await?,
-            SignIn::WithoutDatabase => self.sign_in(connection.clone(), 0).await?,
-            SignIn::No => {}
+        let signed_in = match sign_in {
+            SignIn::Yes => self.sign_in(connection.clone(), self.address.database).await,
+            SignIn::WithoutDatabase => self.sign_in(connection.clone(), 0).await,
+            SignIn::No => Ok(()),
+        };
+        match signed_in {
+            Ok(()) => Ok(connection),
+            Err(trouble) if trouble.fault == Fault::Unclear && !self.address.tls => {
+                Err(self.refusal(host).await.unwrap_or(trouble))
+            }
+            Err(trouble) => Err(trouble),
         }
-        Ok(connection)
+    }
+
+    /// What a server says to a connection before it was asked anything. One in protected mode, or with as many clients
+    /// as it may have, says so and hangs up: whoever had begun to write sees a broken pipe and no word of it.
+    async fn refusal(&self, (host, port): &(String, u16)) -> Option<Trouble> {
+        let hearing = async {
+            let stream = TcpStream::connect((host.as_str(), *port)).await.ok()?;
+            let mut line = String::new();
+            BufReader::new(stream.take(REFUSAL)).read_line(&mut line).await.ok()?;
+            let said = redis::parse_redis_value(line.as_bytes()).ok()?.extract_error().err()?;
+            Some(Trouble::from(said))
+        };
+        timeout(REFUSED_WITHIN, hearing).await.ok()?
     }
 
     /// A connection to this host for subscriptions.
@@ -141,9 +169,12 @@ impl Door {
         let needed = greeting.len() - 1;
         connection.set_response_timeout(self.response_timeout);
         let replies = connection.send_packed_commands(&greeting, 0, greeting.len()).await?;
-        for (number, reply) in replies.into_iter().take(needed).enumerate() {
+        for (number, reply) in replies.into_iter().enumerate() {
             if let Err(error) = reply.extract_error() {
                 let mut trouble = Trouble::from(error);
+                if number >= needed && matches!(trouble.fault, Fault::Denied | Fault::Broken) {
+                    continue;
+                }
                 // A password for a server that knows none.
                 if number == 0 && password.is_some() && trouble.fault == Fault::Broken {
                     trouble.fault = Fault::Locked;

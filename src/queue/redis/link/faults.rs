@@ -69,6 +69,8 @@ impl From<RedisError> for Trouble {
             let (code, detail) = (said.1.code(), said.1.details().unwrap_or_default());
             // An unknown command is repeated together with its arguments.
             let shown = detail.split(", with args beginning with").next().unwrap_or_default();
+            // What follows on protected mode is advice by the hundred words.
+            let shown = if code == "DENIED" { shown.split(". ").next().unwrap_or_default() } else { shown };
             return Self::new(by_code(code, detail), format!("{code} {shown}").trim_end());
         }
         match error.kind() {

@@ -7,6 +7,10 @@
 -- ARGV[4..] as each script says, read in order by take()
 
 local q = string.sub(KEYS[1], 1, -5)
+-- While a Cluster moves this slot to another node, keys that are not here (any more) can't be asked for: a script would
+-- break off half way, with jobs taken from one place and not put into the other. So it breaks off here, and is sent
+-- again when the slot has moved. No key has this name.
+redis.call('EXISTS', q .. 'here')
 local origin, now, again = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 if not now then
   local time = redis.call('TIME')

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Command};
 
 use ragq::queue::redis::link::{Confirm, Link, LinkError};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use super::{call, link, mark, options};
 use crate::support::redis::Server;
@@ -134,4 +135,26 @@ async fn a_server_with_a_certificate_of_a_named_authority_is_reached_and_no_othe
         let error = Link::new(wrong).unwrap_err();
         assert!(error.to_string().contains(name), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_strangers_and_hangs_up_is_quoted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    // As a server in protected mode does to whoever comes from another machine.
+    let refusing = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let words = "-DENIED Redis is running in protected mode because no password is set. In this mode\r\n";
+            stream.write_all(words.as_bytes()).await.unwrap();
+        }
+    };
+    let link = link(url);
+    let error = tokio::select! {
+        error = link.check() => error.unwrap_err(),
+        () = refusing => unreachable!("it goes on"),
+    };
+    assert!(matches!(error, LinkError::Denied(_)), "{error:?}");
+    let says = "Redis denies access: DENIED Redis is running in protected mode because no password is set";
+    assert_eq!(error.to_string(), says);
 }

@@ -1,14 +1,26 @@
 //! Finding the primary: Sentinel and Cluster, while it moves.
 
-use std::time::Duration;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use ragq::queue::redis::link::{Confirm, Link, LinkError, Mode};
+use ragq::{
+    domain::job::{Kind, NewJob, Priority, Status},
+    queue::{
+        SharedJobStore,
+        redis::{
+            RedisJobStore, RedisOptions,
+            link::{Confirm, Link, LinkError, Mode},
+        },
+    },
+};
 use redis::aio::MultiplexedConnection;
 
 use super::{KEY, call, link, mark, options};
-use crate::support::{
-    eventually,
-    redis::{Server, connect, say},
+use crate::{
+    queue::contract::{beat, chat, complete, submit},
+    support::{
+        eventually,
+        redis::{Server, connect, say},
+    },
 };
 
 async fn replica_of(primary: &Server) -> Server {
@@ -240,6 +252,68 @@ async fn a_slot_that_moves_to_another_node_is_followed_while_calls_go_on() {
     let there: u64 = say(&mut target, &format!("HLEN {KEY}")).await.unwrap();
     assert_eq!(there, done + 1, "every call is there once, and the one from before");
     assert_eq!(link.check().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn jobs_go_on_when_the_queues_slot_has_moved_and_none_is_stranded_on_the_way() {
+    const JOBS: usize = 300;
+    let cluster = Cluster::start().await;
+    let link = cluster.link();
+    let slot: u16 = say(&mut cluster.nodes[0].client().await, &format!("CLUSTER KEYSLOT {KEY}")).await.unwrap();
+    let from = cluster.owner(slot).await;
+    let to = (from + 1) % 3;
+    let (mut source, mut target) = (cluster.nodes[from].client().await, cluster.nodes[to].client().await);
+
+    let store: SharedJobStore = Arc::new(RedisJobStore::new(link.clone(), RedisOptions::default()));
+    let worker = beat(&*store, "w").await;
+    // There is a key for everything that a fetch looks at before it takes jobs away.
+    store.pause(&[Kind::Ingest]).await.unwrap();
+    let far = Duration::from_hours(1);
+    submit(&*store, NewJob { delay: Some(far), deadline: Some(far), ..chat("later") }).await;
+    let priorities = [Priority::High, Priority::Normal, Priority::Low];
+    for (_, priority) in (0..JOBS).zip(priorities.into_iter().cycle()) {
+        submit(&*store, NewJob { priority, ..chat("q") }).await;
+    }
+    let working = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let mut done = Vec::new();
+            while done.len() < JOBS {
+                for delivery in store.fetch(&worker, Kind::Chat, 2).await.unwrap() {
+                    complete(&*store, &delivery.lease, "done").await;
+                    done.push(delivery.lease.job);
+                }
+            }
+            done
+        }
+    });
+    eventually(async || (say::<u64>(&mut source, "HLEN {ragq}:results").await.unwrap() > 4).then_some(())).await;
+    let (old, new) = (&cluster.ids[from], &cluster.ids[to]);
+    let () = say(&mut target, &format!("CLUSTER SETSLOT {slot} IMPORTING {old}")).await.unwrap();
+    let () = say(&mut source, &format!("CLUSTER SETSLOT {slot} MIGRATING {new}")).await.unwrap();
+    let port = cluster.nodes[to].port();
+    // Key by key, the one by which calls find their node last, and each time the store has tried to go on.
+    loop {
+        let keys: Vec<String> = say(&mut source, &format!("CLUSTER GETKEYSINSLOT {slot} 3")).await.unwrap();
+        let others: Vec<_> = keys.iter().filter(|key| *key != KEY).map(String::as_str).collect();
+        let some = if others.is_empty() { vec![KEY] } else { others };
+        let mut moving = redis::cmd("MIGRATE");
+        moving.arg("127.0.0.1").arg(port).arg("").arg(0).arg(5_000).arg("KEYS").arg(&some);
+        let () = moving.query_async(&mut source).await.unwrap();
+        if some == [KEY] {
+            break;
+        }
+        let seen = link.reconnects();
+        eventually(async || (link.reconnects() > seen).then_some(())).await;
+    }
+    for client in [&mut target, &mut source] {
+        let () = say(client, &format!("CLUSTER SETSLOT {slot} NODE {new}")).await.unwrap();
+    }
+    let done = working.await.unwrap();
+    assert_eq!(done.iter().collect::<HashSet<_>>().len(), JOBS, "each was handed over once");
+    let stats = store.stats().await.unwrap();
+    let unfinished = [Status::Queued, Status::Running].map(|status| stats.counts.get(&status).copied().unwrap_or(0));
+    assert_eq!(unfinished, [0, 0]);
 }
 
 #[tokio::test]
