@@ -294,6 +294,8 @@ async fn jobs_go_on_when_the_queues_slot_has_moved_and_none_is_stranded_on_the_w
     let port = cluster.nodes[to].port();
     // Key by key, the one by which calls find their node last, and each time the store has tried to go on.
     loop {
+        let seen = link.reconnects();
+        eventually(async || (link.reconnects() > seen).then_some(())).await;
         let keys: Vec<String> = say(&mut source, &format!("CLUSTER GETKEYSINSLOT {slot} 3")).await.unwrap();
         let others: Vec<_> = keys.iter().filter(|key| *key != KEY).map(String::as_str).collect();
         let some = if others.is_empty() { vec![KEY] } else { others };
@@ -303,13 +305,12 @@ async fn jobs_go_on_when_the_queues_slot_has_moved_and_none_is_stranded_on_the_w
         if some == [KEY] {
             break;
         }
-        let seen = link.reconnects();
-        eventually(async || (link.reconnects() > seen).then_some(())).await;
     }
     for client in [&mut target, &mut source] {
         let () = say(client, &format!("CLUSTER SETSLOT {slot} NODE {new}")).await.unwrap();
     }
-    let done = working.await.unwrap();
+    let worked = tokio::time::timeout(Duration::from_mins(1), working).await;
+    let done = worked.expect("no job is lost on the way").unwrap();
     assert_eq!(done.iter().collect::<HashSet<_>>().len(), JOBS, "each was handed over once");
     let stats = store.stats().await.unwrap();
     let unfinished = [Status::Queued, Status::Running].map(|status| stats.counts.get(&status).copied().unwrap_or(0));
