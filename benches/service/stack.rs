@@ -55,12 +55,8 @@ impl Way {
                 while reply.chunk().await.expect("a whole reply").is_some() {}
             }
             Self::Stack { model, messages } => {
-                let request = AnswerRequest {
-                    question: String::new(),
-                    passages: Vec::new(),
-                    messages,
-                    bounds: Bounds::default(),
-                };
+                let request =
+                    AnswerRequest { question: String::new(), passages: [].into(), messages, bounds: Bounds::default() };
                 let mut parts = model.answer(request).await.expect("an answer");
                 while let Some(part) = parts.next().await {
                     part.expect("a whole answer");

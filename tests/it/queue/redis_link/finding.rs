@@ -309,8 +309,8 @@ async fn jobs_go_on_when_the_queues_slot_has_moved_and_none_is_stranded_on_the_w
     for client in [&mut target, &mut source] {
         let () = say(client, &format!("CLUSTER SETSLOT {slot} NODE {new}")).await.unwrap();
     }
-    let worked = tokio::time::timeout(Duration::from_mins(1), working).await;
-    let done = worked.expect("no job is lost on the way").unwrap();
+    let ended = tokio::time::timeout(Duration::from_mins(1), working).await;
+    let done = ended.expect("no job is lost on the way").unwrap();
     assert_eq!(done.iter().collect::<HashSet<_>>().len(), JOBS, "each was handed over once");
     let stats = store.stats().await.unwrap();
     let unfinished = [Status::Queued, Status::Running].map(|status| stats.counts.get(&status).copied().unwrap_or(0));
