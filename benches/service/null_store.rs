@@ -59,6 +59,9 @@ impl Deliveries for NullStore {
     async fn fetch(&self, _: &WorkerId, _: Kind, _: usize) -> Result<Vec<Delivery>> {
         Ok(Vec::new())
     }
+    async fn fetch_deletions(&self, _: &WorkerId, _: usize) -> Result<Vec<Delivery>> {
+        Ok(Vec::new())
+    }
     async fn wait_for_work(&self, _: Kind) {
         std::future::pending::<()>().await;
     }

@@ -86,6 +86,10 @@ pub trait Deliveries: Send + Sync {
     /// writes `started` to each job's log. Empty while the kind is paused.
     async fn fetch(&self, worker: &WorkerId, kind: Kind, max: usize) -> Result<Vec<Delivery>>;
 
+    /// Hands over up to `max` queued ingestions that only delete a document, whatever their priority, as
+    /// [`fetch`](Self::fetch) does: they need no provider.
+    async fn fetch_deletions(&self, worker: &WorkerId, max: usize) -> Result<Vec<Delivery>>;
+
     /// Resolves when a job of the kind may have become queued since the last call; may resolve for nothing.
     async fn wait_for_work(&self, kind: Kind);
 

@@ -43,6 +43,12 @@ impl Observed {
         Self { inner, metrics }
     }
 
+    fn handed_over(&self, deliveries: &[Delivery]) {
+        for delivery in deliveries {
+            self.metrics.delivered(delivery.kind, delivery.delivered_at.since(delivery.queued_at));
+        }
+    }
+
     async fn timed<T>(&self, operation: Op, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let begun = Instant::now();
         let answer = call.await;
@@ -93,9 +99,13 @@ impl Deliveries for Observed {
 
     async fn fetch(&self, worker: &WorkerId, kind: Kind, max: usize) -> Result<Vec<Delivery>> {
         let deliveries = self.timed(Op::Fetch, self.inner.fetch(worker, kind, max)).await?;
-        for delivery in &deliveries {
-            self.metrics.delivered(delivery.kind, delivery.delivered_at.since(delivery.queued_at));
-        }
+        self.handed_over(&deliveries);
+        Ok(deliveries)
+    }
+
+    async fn fetch_deletions(&self, worker: &WorkerId, max: usize) -> Result<Vec<Delivery>> {
+        let deliveries = self.timed(Op::Fetch, self.inner.fetch_deletions(worker, max)).await?;
+        self.handed_over(&deliveries);
         Ok(deliveries)
     }
 

@@ -10,10 +10,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::Halt;
+use super::{Halt, kept::KeptVectors};
 use crate::{
     domain::{
-        document::{Change, DocumentCommit, DocumentRecord, DocumentVersion},
+        document::{Change, Chunk, DocumentCommit, DocumentRecord, DocumentVersion},
         failure::{Code, Failure},
         job::Delivery,
         spent::Spent,
@@ -37,6 +37,7 @@ pub struct Ingest {
     extractor: Extractor,
     batch: usize,
     metrics: Metrics,
+    kept: KeptVectors,
 }
 
 impl Ingest {
@@ -50,7 +51,16 @@ impl Ingest {
         batch: usize,
         metrics: Metrics,
     ) -> Self {
-        Self { store, documents, index, embedder, extractor, batch: batch.max(1), metrics }
+        Self {
+            store,
+            documents,
+            index,
+            embedder,
+            extractor,
+            batch: batch.max(1),
+            metrics,
+            kept: KeptVectors::default(),
+        }
     }
 
     /// Works on one delivery of an `ingest` job up to what it is to be finished with; `spent` counts what its calls cost.
@@ -128,25 +138,42 @@ impl Ingest {
         self.embedder.as_ref().map(|embedder| embedder.model().to_owned())
     }
 
-    /// One vector per chunk. The title and headings go in front: a chunk alone often does not say what it is about.
+    /// One vector per chunk. The title and headings go in front: a chunk alone often does not say what it is about. What
+    /// was embedded before something goes wrong is kept for the next time.
     async fn embed(&self, extracted: &Extracted, spent: &Spent) -> Result<Vec<Vec<f32>>, Failure> {
         let Some(embedder) = &self.embedder else { return Ok(Vec::new()) };
         let bounds = Bounds { deadline: None, patience: PATIENCE, spent: spent.clone() };
-        let mut vectors = Vec::with_capacity(extracted.chunks.len());
-        for batch in extracted.chunks.chunks(self.batch) {
-            let texts: Vec<String> = batch
-                .iter()
-                .map(|chunk| {
-                    if chunk.headings.is_empty() {
-                        chunk.text.clone()
-                    } else {
-                        format!("{}\n\n{}", chunk.headings.join(" > "), chunk.text)
+        let chunks = &extracted.chunks;
+        let mut vectors: Vec<_> = chunks.iter().map(|chunk| self.kept.take(&embedded_text(chunk))).collect();
+        let missing: Vec<usize> = (0..chunks.len()).filter(|number| vectors[*number].is_none()).collect();
+        for batch in missing.chunks(self.batch) {
+            let texts: Vec<String> = batch.iter().map(|number| embedded_text(&chunks[*number])).collect();
+            match embedder.embed(&texts, &bounds).await {
+                Ok(more) => {
+                    for (number, vector) in batch.iter().zip(more) {
+                        vectors[*number] = Some(vector);
                     }
-                })
-                .collect();
-            vectors.extend(embedder.embed(&texts, &bounds).await?);
+                }
+                Err(failure) => {
+                    for (chunk, vector) in chunks.iter().zip(vectors) {
+                        if let Some(vector) = vector {
+                            self.kept.keep(&embedded_text(chunk), vector);
+                        }
+                    }
+                    return Err(failure);
+                }
+            }
         }
-        Ok(vectors)
+        Ok(vectors.into_iter().flatten().collect())
+    }
+}
+
+/// What of a chunk is embedded.
+fn embedded_text(chunk: &Chunk) -> String {
+    if chunk.headings.is_empty() {
+        chunk.text.clone()
+    } else {
+        format!("{}\n\n{}", chunk.headings.join(" > "), chunk.text)
     }
 }
 

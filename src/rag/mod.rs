@@ -4,6 +4,7 @@ use crate::domain::failure::Failure;
 
 pub mod ask;
 pub mod ingest;
+mod kept;
 pub mod markers;
 pub mod payload;
 pub mod prompt;

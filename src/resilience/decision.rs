@@ -24,6 +24,9 @@ pub enum Decision {
 pub struct RetryPolicy {
     /// Waits between attempts.
     pub retry: Backoff,
+    /// Waits between attempts that failed for the passage index: no breaker keeps jobs in the queue until it is back, so
+    /// that a restart of its server must fit into the attempts that a job has.
+    pub index: Backoff,
     /// Waits between deferrals.
     pub defer: Backoff,
     /// The longest Retry-After that is believed.
@@ -31,10 +34,11 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Waits between attempts from `base` to `cap`; deferrals from 1 s to 30 s; Retry-After up to an hour.
+    /// Waits between attempts from `base` to `cap`, four times as long for the index; deferrals from 1 s to 30 s; Retry-After up to an hour.
     pub const fn new(base: Duration, cap: Duration) -> Self {
         Self {
             retry: Backoff::new(base, cap),
+            index: Backoff::new(base.saturating_mul(4), cap),
             defer: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
             longest_retry_after: Duration::from_hours(1),
         }
@@ -48,7 +52,10 @@ impl RetryPolicy {
             Class::Permanent => Decision::Dead(DeadReason::Permanent),
             Class::Transient if failure.defers() => self.defer(deferrals, asked),
             Class::Transient if attempt >= max_attempts => Decision::Dead(DeadReason::AttemptsExhausted),
-            Class::Transient => Decision::Retry(self.retry.wait(attempt).max(asked)),
+            Class::Transient => {
+                let backoff = if failure.code == Code::IndexUnavailable { self.index } else { self.retry };
+                Decision::Retry(backoff.wait(attempt).max(asked))
+            }
             Class::Overloaded | Class::ProviderUnusable => self.defer(deferrals, asked),
         }
     }
@@ -99,6 +106,21 @@ mod tests {
         let probe = |code| Failure { probe: true, ..Failure::new(code, "") };
         assert!(matches!(POLICY.decide(&probe(Code::ProviderError), 5, 5, 0), Decision::Defer(_)));
         assert_eq!(POLICY.decide(&probe(Code::ContextTooLong), 1, 5, 0), Decision::Dead(DeadReason::Permanent));
+    }
+
+    #[test]
+    fn the_index_is_given_four_times_as_long_up_to_the_cap() {
+        let policy = RetryPolicy::new(Duration::from_millis(10), Duration::from_millis(100));
+        let longest = |code, attempt| {
+            let waits = (0..400).map(|_| match policy.decide(&Failure::new(code, ""), attempt, 9, 0) {
+                Decision::Retry(wait) => wait.as_millis(),
+                other => panic!("{other:?}"),
+            });
+            waits.max().unwrap()
+        };
+        assert!((6..=11).contains(&longest(Code::ProviderError, 1)));
+        assert!((25..=41).contains(&longest(Code::IndexUnavailable, 1)));
+        assert!((60..=101).contains(&longest(Code::IndexUnavailable, 5)));
     }
 
     #[test]

@@ -6,8 +6,10 @@
 
 use std::{
     error::Error,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use apalis_core::{
@@ -15,7 +17,10 @@ use apalis_core::{
     task::{Task, task_id::TaskId},
     worker::context::WorkerContext,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -39,6 +44,12 @@ pub(super) struct Handed {
     pub(super) spent: Spent,
     /// What is logged and traced of it stands within.
     pub(super) span: Span,
+}
+
+impl Handed {
+    fn new(delivery: Delivery, slot: Option<Slot>) -> Self {
+        Self { delivery: Arc::new(delivery), slot, spent: Spent::default(), span: Span::none() }
+    }
 }
 
 /// What a delivery takes up until it is settled: its place, and the pass it was fetched with.
@@ -102,6 +113,9 @@ impl BackendConfig for StoreBackend {
     }
 }
 
+/// How often deletions of documents are looked for while their provider is left alone.
+const DELETIONS_EVERY: Duration = Duration::from_secs(1);
+
 /// Fetches jobs of one kind for free slots, as far as their gate lets them through, until told to drain.
 pub(super) async fn drive(
     store: SharedJobStore,
@@ -124,26 +138,36 @@ pub(super) async fn drive(
         let mut permits = vec![first];
         // Another permit may go between the look and the taking only in this task: never fewer than seen.
         permits.extend(std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()).take(free));
-        let passes = tokio::select! {
-            biased;
-            () = drain.cancelled() => return,
-            passes = gate.passes(permits.len()) => passes,
+        // Kept over the looks for deletions: dropped in the middle of claiming a probe, it would hold others up.
+        let mut passes = pin!(gate.passes(permits.len()));
+        let passes = loop {
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => return,
+                passes = &mut passes => break passes,
+                () = sleep(DELETIONS_EVERY), if kind == Kind::Ingest => {}
+            }
+            permits.extend(std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()));
+            // An error is met again by the next look, or by the fetch.
+            for delivery in store.fetch_deletions(&worker, permits.len()).await.unwrap_or_default() {
+                let slot = permits.pop().map(|permit| Slot { _permit: permit, _pass: Pass::default() });
+                if handed.send(Handed::new(delivery, slot)).await.is_err() {
+                    return;
+                }
+            }
         };
         let mut taken: Vec<_> =
             permits.into_iter().zip(passes).map(|(permit, pass)| Slot { _permit: permit, _pass: pass }).collect();
+        if taken.is_empty() {
+            continue;
+        }
         // Not raced against the drain: a fetch once sent may hand over jobs.
         match store.fetch(&worker, kind, taken.len()).await {
             Ok(deliveries) => {
                 failures = 0;
                 let idle = deliveries.is_empty();
                 for delivery in deliveries {
-                    let handed_over = Handed {
-                        delivery: Arc::new(delivery),
-                        slot: taken.pop(),
-                        spent: Spent::default(),
-                        span: Span::none(),
-                    };
-                    if handed.send(handed_over).await.is_err() {
+                    if handed.send(Handed::new(delivery, taken.pop())).await.is_err() {
                         return;
                     }
                 }
@@ -163,7 +187,7 @@ pub(super) async fn drive(
                 tracing::warn!(%kind, error = &error as &dyn Error, "fetching jobs failed");
                 tokio::select! {
                     () = drain.cancelled() => return,
-                    () = tokio::time::sleep(STORE_BACKOFF.wait(failures)) => {}
+                    () = sleep(STORE_BACKOFF.wait(failures)) => {}
                 }
             }
         }

@@ -57,17 +57,33 @@ struct FetchNumber {
     unanswered: bool,
 }
 
+/// What a fetch asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Wanted {
+    All(Kind),
+    Deletions,
+}
+
+impl Wanted {
+    const fn kind(self) -> Kind {
+        match self {
+            Self::All(kind) => kind,
+            Self::Deletions => Kind::Ingest,
+        }
+    }
+}
+
 /// What this process knows of its workers.
 #[derive(Debug, Default)]
 pub(super) struct Fetches {
-    numbers: Mutex<HashMap<(WorkerId, Kind), Number>>,
+    numbers: Mutex<HashMap<(WorkerId, Wanted), Number>>,
     heard: Mutex<HashMap<WorkerId, Subscription>>,
 }
 
 impl Fetches {
-    fn number(&self, worker: &WorkerId, kind: Kind) -> Number {
+    fn number(&self, worker: &WorkerId, wanted: Wanted) -> Number {
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        numbers.entry((worker.clone(), kind)).or_default().clone()
+        numbers.entry((worker.clone(), wanted)).or_default().clone()
     }
 
     fn forget(&self, worker: &WorkerId) {
@@ -120,26 +136,11 @@ impl Deliveries for RedisJobStore {
     }
 
     async fn fetch(&self, worker: &WorkerId, kind: Kind, max: usize) -> Result<Vec<Delivery>> {
-        if max == 0 {
-            return Ok(Vec::new());
-        }
-        let number = self.fetches.number(worker, kind);
-        let mut number = number.lock().await;
-        let (sent_before, this) = (number.unanswered, number.next);
-        number.unanswered = true;
-        let answer: Vec<RedisValue> = self
-            .shared
-            .call_again(&scripts::FETCH, Confirm::No, sent_before, |command| {
-                command.arg(worker.as_str()).arg(kind.as_str()).arg(max.min(FETCHED)).arg(this);
-            })
-            .await?;
-        *number = FetchNumber { next: this + 1, unanswered: false };
-        let deliveries = deliveries(answer, worker, kind);
-        for delivery in &deliveries {
-            self.shared.changed_one(delivery.lease.job, Status::Running);
-            self.shared.history.counts.took(kind, Span::Wait, delivery.delivered_at.since(delivery.queued_at));
-        }
-        Ok(deliveries)
+        self.hand_over(worker, Wanted::All(kind), max).await
+    }
+
+    async fn fetch_deletions(&self, worker: &WorkerId, max: usize) -> Result<Vec<Delivery>> {
+        self.hand_over(worker, Wanted::Deletions, max).await
     }
 
     async fn wait_for_work(&self, kind: Kind) {
@@ -241,6 +242,34 @@ impl Deliveries for RedisJobStore {
 }
 
 impl RedisJobStore {
+    async fn hand_over(&self, worker: &WorkerId, wanted: Wanted, max: usize) -> Result<Vec<Delivery>> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let kind = wanted.kind();
+        let number = self.fetches.number(worker, wanted);
+        let mut number = number.lock().await;
+        let (sent_before, this) = (number.unanswered, number.next);
+        number.unanswered = true;
+        let answer: Vec<RedisValue> = self
+            .shared
+            .call_again(&scripts::FETCH, Confirm::No, sent_before, |command| {
+                command.arg(worker.as_str()).arg(kind.as_str()).arg(max.min(FETCHED)).arg(this);
+                command.arg(match wanted {
+                    Wanted::All(_) => "",
+                    Wanted::Deletions => "deletions",
+                });
+            })
+            .await?;
+        *number = FetchNumber { next: this + 1, unanswered: false };
+        let deliveries = deliveries(answer, worker, kind);
+        for delivery in &deliveries {
+            self.shared.changed_one(delivery.lease.job, Status::Running);
+            self.shared.history.counts.took(kind, Span::Wait, delivery.delivered_at.since(delivery.queued_at));
+        }
+        Ok(deliveries)
+    }
+
     fn fenced(&self, lease: &Lease, applied: bool, status: Status) -> Fenced {
         if !applied {
             return Fenced::Stale;

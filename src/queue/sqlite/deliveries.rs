@@ -54,10 +54,13 @@ impl Deliveries for SqliteJobStore {
         }
         let id = worker.clone();
         let handed = self.writer.call(Durability::Written, move |step| fetch(step, &id, kind, max)).await?;
-        for handed in &handed {
-            self.shared.counts.took(kind, Span::Wait, handed.delivered_at.since(handed.queued_at));
-        }
-        Ok(handed.into_iter().map(|handed| handed.decode(worker, kind)).collect())
+        Ok(self.handed_over(handed, worker, kind))
+    }
+
+    async fn fetch_deletions(&self, worker: &WorkerId, max: usize) -> Result<Vec<Delivery>> {
+        let id = worker.clone();
+        let handed = self.writer.call(Durability::Written, move |step| fetch_deletions(step, &id, max)).await?;
+        Ok(self.handed_over(handed, worker, Kind::Ingest))
     }
 
     async fn wait_for_work(&self, kind: Kind) {
@@ -201,6 +204,15 @@ impl Deliveries for SqliteJobStore {
     }
 }
 
+impl SqliteJobStore {
+    fn handed_over(&self, handed: Vec<Handed>, worker: &WorkerId, kind: Kind) -> Vec<Delivery> {
+        for handed in &handed {
+            self.shared.counts.took(kind, Span::Wait, handed.delivered_at.since(handed.queued_at));
+        }
+        handed.into_iter().map(|handed| handed.decode(worker, kind)).collect()
+    }
+}
+
 /// Adds what calls to model providers cost to a job's record.
 fn add_cost(step: &Step<'_>, job: JobId, cost: UsageTotal) -> rusqlite::Result<()> {
     if cost.calls > 0 {
@@ -306,11 +318,29 @@ impl Handed {
     }
 }
 
+/// Whether the worker may be given jobs of the kind. One without a lease would be robbed of them: it has to beat first.
+fn may_take(step: &Step<'_>, worker: &WorkerId, kind: Kind) -> rusqlite::Result<bool> {
+    let live = step.one(sql::WORKER_LIVE, params![worker.as_str(), step.now.0], |_| Ok(()))?.is_some();
+    Ok(live && !step.state.is_paused(kind))
+}
+
+fn fetch_deletions(step: &mut Step<'_>, worker: &WorkerId, max: usize) -> rusqlite::Result<Vec<Handed>> {
+    let mut handed = Vec::new();
+    if may_take(step, worker, Kind::Ingest)? {
+        let head = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, rows::time_or_none(row, 1)?));
+        for (job, deadline_at) in step.all(sql::FETCH_DELETIONS, [max as i64], head)? {
+            // Those that are late are buried by housekeeping.
+            if deadline_at.is_none_or(|deadline: Timestamp| deadline > step.now) {
+                handed.extend(deliver(step, job, worker, Kind::Ingest)?);
+            }
+        }
+    }
+    Ok(handed)
+}
+
 fn fetch(step: &mut Step<'_>, worker: &WorkerId, kind: Kind, max: usize) -> rusqlite::Result<Vec<Handed>> {
     let mut handed = Vec::new();
-    // A worker without a lease would be robbed of what it is given: it has to beat first.
-    let live = step.one(sql::WORKER_LIVE, params![worker.as_str(), step.now.0], |_| Ok(()))?.is_some();
-    if !live || step.state.is_paused(kind) {
+    if !may_take(step, worker, kind)? {
         return Ok(handed);
     }
     let mut buried = 0;

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_audit_history.sql"),
     include_str!("migrations/0007_usage.sql"),
     include_str!("migrations/0008_origin.sql"),
+    include_str!("migrations/0009_deletions.sql"),
 ];
 
 /// Statements kept prepared per connection: more than there are.

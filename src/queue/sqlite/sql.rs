@@ -43,6 +43,7 @@ statements! {
     EVENTS_HEAD = "events_head";
     FETCH_CHANGE = "fetch_change";
     FETCH_CONTEXT = "fetch_context";
+    FETCH_DELETIONS = "fetch_deletions";
     FETCH_DELIVER = "fetch_deliver";
     FETCH_HEADS = "fetch_heads";
     FETCH_MORE = "fetch_more";

@@ -1,6 +1,7 @@
 //! What becomes of documents when the provider's embeddings fail, and of questions, which are answered without.
 
 use ragq::config::Settings;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::row::{ANSWER, Counted};
@@ -88,6 +89,51 @@ async fn a_question_whose_embedding_fails_is_answered_from_words_alone() {
     let view = app.ask("What does the tide table list?").await;
     assert_eq!((&view["status"], &view["attempt"]), (&"completed".into(), &1.into()), "{view}");
     assert_eq!(view["result"]["retrieval"], json!({ "mode": "lexical", "degraded": true }), "{view}");
+    provider.finish();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_document_that_is_put_off_midway_is_not_embedded_twice() {
+    let busy = Reply::status(503).header("retry-after-ms", "200").for_embeddings();
+    let provider = ScriptedProvider::start(vec![vectors(), vectors(), busy, Reply::default_forever(vectors())]).await;
+    let app = app_of(&provider, |app| app.embedding.batch = 2).await;
+    let sentences = (0..600).map(|number| format!("Tide number {number} is higher than the one before it. "));
+    let text = sentences.collect::<Vec<_>>().concat();
+    let job = app.submit("/documents", json!({ "title": "Tides", "text": text })).await;
+    let view = app.wait_for(&job).await;
+    assert_eq!((&view["status"], &view["deferrals"]), (&"completed".into(), &1.into()), "{view}");
+    let chunks = view["result"]["chunks"].as_u64().unwrap();
+    assert!(chunks > 6, "{view}");
+    let sent: Vec<_> = provider.calls().iter().map(|call| call.body["input"].clone()).collect();
+    let inputs = |calls: &[Value]| calls.iter().flat_map(|call| call.as_array().unwrap().clone()).collect::<Vec<_>>();
+    let (mut all, refused) = (inputs(&sent), inputs(&sent[2..3]));
+    assert_eq!(all.len() as u64, chunks + refused.len() as u64, "only what was refused is sent again");
+    all.sort_by_key(Value::to_string);
+    all.dedup();
+    assert_eq!(all.len() as u64, chunks);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_document_is_deleted_while_the_provider_is_left_alone() {
+    let refusing = Reply::status(401).for_embeddings();
+    let provider = ScriptedProvider::start(vec![vectors(), refusing]).await;
+    let app = app_of(&provider, |app| {
+        app.breaker.pause_ms = 600_000;
+        app.breaker.longest_pause_ms = 600_000;
+    })
+    .await;
+    let job = app.submit("/documents", document()).await;
+    assert_eq!(app.wait_for(&job).await["status"], "completed");
+    let waits = json!({ "title": "Winds", "text": "West wind brings rain." });
+    let waiting = app.submit("/documents", waits).await;
+    app.wait_until(&waiting, |view| view["deferrals"] == 1).await;
+    let (_, deletion) = app.send(Method::DELETE, "/documents/tides", Value::Null).await;
+    let view = app.wait_for(deletion["job_id"].as_str().unwrap()).await;
+    assert_eq!((&view["status"], &view["result"]["deleted"]), (&"completed".into(), &true.into()), "{view}");
+    assert_ne!(app.get("/admin/queue").await["breakers"][1]["state"], "closed");
+    app.send(Method::DELETE, &format!("/jobs/{waiting}"), Value::Null).await;
     provider.finish();
     app.finish().await;
 }

@@ -44,6 +44,7 @@ local function conclude(job, status, attempt, reason, code, failure)
     redis.call('HDEL', meta, 'context')
   end
   if job.kind == 'ingest' then
+    redis.call('SREM', q .. 'deletions', job.id)
     local outcome = status == 'completed' and 'applied' or status == 'dead' and 'failed' or 'dropped'
     document_job_ended(job, outcome, failure)
     -- A dead ingestion can be replayed, which needs its upload.
@@ -207,6 +208,9 @@ local function replay(job, payload)
     add_cost(job, table.concat({ job.calls, job.prompt_tokens, job.completion_tokens, job.wasted_tokens }, ' '))
   end
   job = load(id)
+  if job.document and job.document.change == 'delete' then
+    redis.call('SADD', q .. 'deletions', id)
+  end
   log(job, 'replayed')
   enqueue(job, next_place(), 0)
 end

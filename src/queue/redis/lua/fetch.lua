@@ -1,11 +1,12 @@
 -- Hands queued jobs of one kind to a live worker, each under a lease of its own, high, normal and low
 -- priority 8:4:1 when all wait.
 -- ARGV[4] worker, ARGV[5] kind, ARGV[6] at most so many, ARGV[7] number of this fetch, rising: one that has been
--- carried out hands over the same jobs again
+-- carried out hands over the same jobs again; ARGV[8] `deletions`: only those that delete a document, else empty
 -- Returns the instant, then seven elements a job: id, data, attempt, delivery, deferrals, when it was queued (empty:
 -- when it was submitted), context (empty: none).
 
-local worker, kind, max, number = take(), take(), take_number(), take_number()
+local worker, kind, max, number, only = take(), take(), take_number(), take_number(), take()
+local fetches = only == '' and kind or only
 local lease_until = tonumber(redis.call('ZSCORE', q .. 'workers', worker))
 if not lease_until or lease_until <= now or redis.call('SISMEMBER', q .. 'paused', kind) == 1 then
   return { now }
@@ -20,7 +21,7 @@ local function hand(id, data, attempt, delivery, deferrals, queued_at, context)
 end
 
 -- Not only when it is sent again: what was sent to a server that stalled may run after what followed it.
-local last = redis.call('HGET', q .. 'fetches:' .. worker, kind)
+local last = redis.call('HGET', q .. 'fetches:' .. worker, fetches)
 local last_number = last and tonumber(string.match(last, '^%d+')) or -1
 if last_number > number then
   return reply
@@ -41,6 +42,7 @@ bury(100)
 -- idle priority saves nothing up. Its credits are kept only while priorities compete.
 local names, weights = { 'high', 'normal', 'low' }, { 8, 4, 1 }
 local keys, waiting, competing = {}, {}, 0
+local ids, places = {}, {}
 for i = 1, 3 do
   keys[i] = q .. 'queued:' .. kind .. ':' .. names[i]
   waiting[i] = redis.call('ZCARD', keys[i])
@@ -49,8 +51,24 @@ end
 if competing == 0 then
   return reply
 end
+if only == 'deletions' then
+  for _, id in ipairs(redis.call('SRANDMEMBER', q .. 'deletions', 2 * max)) do
+    local job = #ids < max and load(id)
+    if job and job.status == 'queued' then
+      local place = redis.call('ZSCORE', queue_key(job), id)
+      if place and redis.call('ZREM', queue_key(job), id) == 1 then
+        ids[#ids + 1], places[#places + 1] = id, place
+      end
+    end
+  end
+  if #ids == 0 then
+    return reply
+  end
+end
 local order, wanted = {}, { 0, 0, 0 }
-if competing == 1 then
+if only ~= '' then
+  -- They are chosen.
+elseif competing == 1 then
   for i = 1, 3 do
     wanted[i] = math.min(max, waiting[i])
     for _ = 1, wanted[i] do
@@ -90,7 +108,7 @@ local taken = {}
 for i = 1, 3 do
   taken[i] = wanted[i] > 0 and redis.call('ZPOPMIN', keys[i], wanted[i]) or {}
 end
-local at, ids, places = { 1, 1, 1 }, {}, {}
+local at = { 1, 1, 1 }
 for _, i in ipairs(order) do
   ids[#ids + 1], places[#places + 1] = taken[i][at[i]], taken[i][at[i] + 1]
   at[i] = at[i] + 2
@@ -140,10 +158,10 @@ if #inflight > 0 then
   if redis.call('EXISTS', q .. 'deadlines') == 1 then
     redis.call('ZREM', q .. 'deadlines', unpack(ids))
   end
-  redis.call('HSET', q .. 'fetches:' .. worker, kind, number .. ' ' .. table.concat(ids, ' '))
+  redis.call('HSET', q .. 'fetches:' .. worker, fetches, number .. ' ' .. table.concat(ids, ' '))
 end
 -- The token is handed on while work remains, and taken away with the last of it.
-if waiting[1] + waiting[2] + waiting[3] > #order then
+if waiting[1] + waiting[2] + waiting[3] > #ids then
   wake(kind)
 else
   redis.call('DEL', q .. 'signal:' .. kind)

@@ -72,6 +72,9 @@ for _, job in ipairs(jobs) do
       local version = submit_document(tenant, document.id, document.change, document.collection, document.title,
         source, id)
       head = head .. '"version":' .. version .. ','
+      if document.change == 'delete' then
+        redis.call('SADD', q .. 'deletions', id)
+      end
       redis.call('PERSIST', q .. 'upload:' .. id)
     end
     if deadline then

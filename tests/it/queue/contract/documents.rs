@@ -260,3 +260,38 @@ pub async fn a_tombstone_goes_after_its_time_and_versions_rise_until_then<F: Fix
     store.upkeep().await.unwrap();
     assert_eq!(next_version().await, 1);
 }
+
+pub async fn deletions_are_handed_over_by_themselves<F: Fixture>() {
+    let fixture = F::open(Limits::default()).await;
+    let store = fixture.store();
+    let worker = beat(&*store, "w").await;
+    assert!(store.fetch_deletions(&worker, 8).await.unwrap().is_empty());
+    for document in ["a", "b", "c"] {
+        submit(&*store, put(document, "text")).await;
+    }
+    let deletions = [submit(&*store, delete("a")).await, submit(&*store, delete("b")).await];
+    let one = store.fetch_deletions(&worker, 1).await.unwrap();
+    let other = store.fetch_deletions(&worker, 8).await.unwrap();
+    let mut taken: Vec<_> = one.iter().chain(&other).map(|delivery| delivery.lease.job).collect();
+    taken.sort_unstable();
+    assert_eq!((one.len(), other.len(), taken), (1, 1, deletions.to_vec()));
+    assert!(store.fetch_deletions(&worker, 8).await.unwrap().is_empty());
+    let (first, second) = (&one[0].lease, &other[0].lease);
+    commit(&*store, first, DocumentCommit::Deleted).await;
+    assert_eq!(view(&*store, first.job).await.status, Status::Completed);
+    // What is put back is found again, also as a dead letter that is replayed.
+    release(&*store, second, Release::HandBack).await;
+    let again = store.fetch_deletions(&worker, 8).await.unwrap();
+    assert_eq!(again.len(), 1);
+    finish(&*store, &again[0].lease, dead(Code::Unknown)).await;
+    assert!(store.fetch_deletions(&worker, 8).await.unwrap().is_empty());
+    assert_eq!(store.replay(second.job, None).await.unwrap(), Replay::Replayed);
+    assert_eq!(store.fetch_deletions(&worker, 8).await.unwrap().len(), 1);
+    store.pause(&[Kind::Ingest]).await.unwrap();
+    submit(&*store, delete("c")).await;
+    assert!(store.fetch_deletions(&worker, 8).await.unwrap().is_empty(), "a paused kind is not fetched");
+    store.resume(&[Kind::Ingest]).await.unwrap();
+    let rest = store.fetch(&worker, Kind::Ingest, 8).await.unwrap();
+    assert_eq!(rest.len(), 4, "the three that put, and the last deletion");
+    assert!(store.fetch_deletions(&worker, 8).await.unwrap().is_empty());
+}

@@ -141,6 +141,7 @@ macro_rules! every_case {
             control: jobs_of_a_kind_and_state_are_cancelled_in_steps;
             control: the_audit_log_is_read_newest_first_and_kept_for_its_time;
             control: the_history_adds_up_what_processes_count_and_what_the_store_does;
+            documents: deletions_are_handed_over_by_themselves;
             documents: an_ingested_document_is_seen;
             documents: the_newest_version_wins_whatever_the_order;
             documents: unchanged_content_only_raises_the_version;
