@@ -26,7 +26,10 @@ use crate::{
     rag::{ask::Ask, ingest::Ingest, retrieve::Retriever},
     replay::Replayer,
     resilience::decision::RetryPolicy,
-    telemetry::metrics::{Metrics, Scope, Sets},
+    telemetry::{
+        metrics::{Metrics, Scope, Sets},
+        traces::Sampling,
+    },
     worker::{KindSettings, Processor, Worker, WorkerSettings},
 };
 
@@ -147,6 +150,17 @@ impl App {
     /// Opens what the settings name: Redis or Qdrant where they are set, else files in the data folder. `program` is
     /// this binary, which reads documents in processes of its own.
     pub async fn open(settings: Settings, role: Role, program: PathBuf) -> Result<Self, AppError> {
+        let metrics = metrics(&settings, role, Metrics::new)?;
+        Self::open_with(settings, role, program, metrics).await
+    }
+
+    /// The same without metrics: so that it can be measured what they cost.
+    pub async fn open_uncounted(settings: Settings, role: Role, program: PathBuf) -> Result<Self, AppError> {
+        let metrics = metrics(&settings, role, Metrics::uncounted)?;
+        Self::open_with(settings, role, program, metrics).await
+    }
+
+    async fn open_with(settings: Settings, role: Role, program: PathBuf, metrics: Metrics) -> Result<Self, AppError> {
         let keys = api::ApiKeys::new(settings.api_keys()?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let folder = stores::folder(&settings)?;
@@ -154,7 +168,6 @@ impl App {
         let (index, index_setup) = stores::index(&settings)?;
         let port = store.port();
         let cells: Arc<dyn Cells> = port.clone();
-        let metrics = metrics(&settings, role)?;
         let gates = if role.works() {
             Gates::open(&settings, &cells, &metrics)
         } else {
@@ -254,6 +267,7 @@ impl App {
             health: self.gates.clone(),
             setup: self.setup(),
             metrics: self.metrics.clone(),
+            sampling: Sampling::of(&self.settings.trace),
         })
     }
 
@@ -310,12 +324,18 @@ impl App {
     }
 }
 
-fn metrics(settings: &Settings, role: Role) -> Result<Metrics, metrics_exporter_prometheus::BuildError> {
+type MakeMetrics = fn(Scope, Sets) -> Result<Metrics, metrics_exporter_prometheus::BuildError>;
+
+fn metrics(
+    settings: &Settings,
+    role: Role,
+    make: MakeMetrics,
+) -> Result<Metrics, metrics_exporter_prometheus::BuildError> {
     let scope = if role.serves() { Scope::Deployment } else { Scope::Process };
     // An API shows also what workers find of providers that it was not told of itself.
     let providers = if settings.model.has_provider() || !role.works() { settings.models() } else { Vec::new() };
     let providers = providers.into_iter().map(|model| model.provider).collect();
-    Metrics::new(scope, Sets { routes: api::route_templates(), providers })
+    make(scope, Sets { routes: api::route_templates(), providers })
 }
 
 type Models = (Arc<dyn AnswerModel>, Option<Arc<dyn Embedder>>);
@@ -360,7 +380,7 @@ fn worker_settings(settings: &Settings) -> WorkerSettings {
 }
 
 /// The machine's name, which in a cluster is the pod's: what operators look for first.
-fn host_name() -> String {
+pub fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "ragq".to_owned() } else { name }
 }

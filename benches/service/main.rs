@@ -1,12 +1,14 @@
-//! What the service costs: accepted requests, pick-up, calls of the provider, jobs in flight, idling. One JSON line each.
+//! What the service costs: accepted requests, pick-up, calls of the provider, jobs in flight, idling, telling about itself.
+//! One JSON line each.
 //!
-//! `cargo bench --bench service` runs all; `-- submit pickup provider flight idle` chooses. Needs `wrk` and
+//! `cargo bench --bench service` runs all; `-- submit pickup provider flight idle overhead` chooses. Needs `wrk` and
 //! `strace`. Figures are ratios within one run or CPU time, since absolute times depend on the machine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the machine and ends with its tasks")]
 
 mod null_store;
+mod overhead;
 mod pickup;
 mod provider;
 mod server;
@@ -26,6 +28,9 @@ fn main() {
     if asked.first().is_some_and(|first| first == submit::BASELINE) {
         return runtime.block_on(submit::serve_baseline());
     }
+    if asked.first().is_some_and(|first| first == overhead::SERVE) {
+        return overhead::serve(&runtime, &asked[1..]);
+    }
     let wanted = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
     runtime.block_on(async {
         if wanted("submit") {
@@ -42,6 +47,9 @@ fn main() {
         }
         if wanted("idle") {
             idle().await;
+        }
+        if wanted("overhead") {
+            overhead::run().await;
         }
     });
 }

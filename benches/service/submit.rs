@@ -47,6 +47,7 @@ pub async fn serve_baseline() {
         health: Arc::new(api::NothingWatched),
         setup: api::Setup::default(),
         metrics: Metrics::new(Scope::Deployment, Sets { routes: api::route_templates(), ..Sets::default() }).unwrap(),
+        sampling: ragq::telemetry::traces::Sampling::default(),
     }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("baseline at http://{}", listener.local_addr().unwrap());

@@ -20,7 +20,10 @@ use super::{
     state::ApiState,
     submit::ForLog,
 };
-use crate::domain::{clock::Timestamp, ids::JobId, origin::TraceContext};
+use crate::{
+    domain::{clock::Timestamp, ids::JobId, origin::TraceContext},
+    telemetry::traces,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -38,7 +41,7 @@ pub struct Received {
 impl Received {
     /// The caller's id and trace context as far as they are given and harmless; else it is called like the job that it
     /// may make, so that one id finds them all.
-    fn new(headers: &HeaderMap, now: Timestamp) -> Self {
+    fn new(headers: &HeaderMap, caller: Option<TraceContext>, now: Timestamp) -> Self {
         let sane = |text: &&str| {
             (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
         };
@@ -47,26 +50,33 @@ impl Received {
         Self {
             id: given.map_or_else(|| job_id.to_string(), str::to_owned),
             job_id,
-            context: traceparent(headers).unwrap_or_else(|| TraceContext::of(job_id)),
+            context: caller.unwrap_or_else(|| TraceContext::of(job_id)),
         }
     }
 }
 
 /// The outermost layer.
 pub async fn around(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    let received = Received::new(request.headers(), state.clock.now());
-    request.extensions_mut().insert(received.clone());
+    let caller = traceparent(request.headers());
+    let mut received = Received::new(request.headers(), caller, state.clock.now());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let traced = state.sampling.request(caller, received.context.trace, &method, &route, &received.id);
+    if let Some(context) = traces::context_of(&traced) {
+        received.context = context;
+    }
+    request.extensions_mut().insert(received.clone());
     let begun = Instant::now();
     // Whatever is logged meanwhile says which request it is about.
     let span = info_span!("request", request.id = %received.id, trace_id = %received.context.trace);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = next.run(request).instrument(traced.clone()).instrument(span.clone()).await;
     if state.leaving.is_cancelled() {
         // A caller that keeps its connection would go on here until it breaks under a request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     state.metrics.request(&method, &route, response.status(), begun.elapsed());
+    let code = response.extensions().get::<Problem>().map(|problem| problem.code().as_str());
+    traces::replied(&traced, response.status(), code);
     span.in_scope(|| finish(response, &received.id, &method, &route, begun))
 }
 

@@ -11,7 +11,11 @@ use super::{
     rate::Rate,
 };
 use crate::{
-    config::settings, domain::clock::Clock, index::PassageIndex, queue::SharedJobStore, telemetry::metrics::Metrics,
+    config::settings,
+    domain::clock::Clock,
+    index::PassageIndex,
+    queue::SharedJobStore,
+    telemetry::{metrics::Metrics, traces::Sampling},
 };
 
 /// What this process is made of, in words for people; no addresses with passwords, no keys.
@@ -53,6 +57,8 @@ pub struct ApiParts {
     pub setup: Setup,
     /// Counts what happens.
     pub metrics: Metrics,
+    /// Which requests are traced.
+    pub sampling: Sampling,
 }
 
 /// The parts with what is made of them once.

@@ -7,6 +7,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
+use tracing::Instrument as _;
 use utoipa::ToSchema;
 
 use super::{
@@ -14,10 +15,13 @@ use super::{
     request::Received,
     state::ApiState,
 };
-use crate::domain::{
-    ids::JobId,
-    job::{Idempotency, NewJob, Status, Submitted},
-    origin::Origin,
+use crate::{
+    domain::{
+        ids::JobId,
+        job::{Idempotency, NewJob, Status, Submitted},
+        origin::Origin,
+    },
+    telemetry::traces,
 };
 
 /// A stored job.
@@ -81,7 +85,14 @@ pub fn accepted(stored: Stored, body: impl Serialize) -> Response {
 
 /// Stores a job that `request` makes.
 pub async fn submit(state: &ApiState, request: &Received, mut job: NewJob) -> Result<Stored> {
-    job.origin = Origin::new(job.id, &request.id, request.context);
+    let span = traces::submit(job.kind, job.id);
+    let context = traces::context_of(&span).unwrap_or(request.context);
+    job.origin = Origin::new(job.id, &request.id, context);
+    let stored = store(state, job).instrument(span.clone()).await;
+    stored.inspect_err(|problem| traces::failed(&span, problem.code().as_str()))
+}
+
+async fn store(state: &ApiState, job: NewJob) -> Result<Stored> {
     match state.store.submit(job).await? {
         Submitted::Accepted(id) => Ok(Stored { id, replayed: false }),
         Submitted::Replayed(id) => Ok(Stored { id, replayed: true }),

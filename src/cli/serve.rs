@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     api::Setup,
-    app::{App, AppError, Role},
+    app::{App, AppError, Role, host_name},
     config::{self, Purpose, Settings, Sources},
     lifecycle::Process,
     telemetry,
@@ -54,10 +54,13 @@ where
             return Exit::Usage.into();
         }
     };
-    if let Err(error) = telemetry::logs::init(&loaded.settings.log) {
-        eprintln!("log.filter (RUST_LOG): {error}");
-        return Exit::Usage.into();
-    }
+    let export = match telemetry::start(&loaded.settings, &host_name()) {
+        Ok(export) => export,
+        Err(error) => {
+            eprintln!("{error}");
+            return Exit::Usage.into();
+        }
+    };
     for notice in &loaded.notices {
         terminal.say(&notice.to_string());
     }
@@ -69,6 +72,9 @@ where
         .build()
         .map_err(anyhow::Error::from)
         .and_then(|runtime| runtime.block_on(serve(loaded.settings, terminal)));
+    if let Some(export) = export {
+        export.finish();
+    }
     match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::settings::{SECTIONS, Settings};
 
 /// The variables that do not follow `RAGQ_SECTION__KEY`: names that people and platforms know already.
-const STANDARD_NAMES: [(&str, &str); 10] = [
+const STANDARD_NAMES: [(&str, &str); 12] = [
     ("api.admin_token", "RAGQ_ADMIN_TOKEN"),
     ("client.api_key", "RAGQ_API_KEY"),
     ("client.url", "RAGQ_URL"),
@@ -22,6 +22,8 @@ const STANDARD_NAMES: [(&str, &str); 10] = [
     ("model.base_url", "OPENAI_BASE_URL"),
     ("store.redis_url", "REDIS_URL"),
     ("trace.otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ("trace.otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS"),
+    ("trace.service_name", "OTEL_SERVICE_NAME"),
 ];
 
 /// What a setting's value may be.

@@ -25,7 +25,7 @@ pub(super) fn check(settings: &Settings, origins: &Origins, spoiled: &[&str], so
     let mut rules = Rules { settings, origins, spoiled, found: Findings::default() };
     rules.client();
     if purpose != Purpose::Client {
-        rules.later_versions();
+        rules.traces();
         rules.stores(purpose);
         rules.listening(purpose);
         rules.queue_and_workers();
@@ -98,10 +98,16 @@ impl Rules<'_> {
         }
     }
 
-    fn later_versions(&mut self) {
-        // Platforms set this one for every program: no reason not to start.
-        let given = self.settings.trace.otlp_endpoint.is_some();
-        self.note(given, &["trace.otlp_endpoint"], "traces are not sent in this version");
+    fn traces(&mut self) {
+        let trace = &self.settings.trace;
+        if let Some(endpoint) = &trace.otlp_endpoint {
+            self.url("trace.otlp_endpoint", endpoint);
+            let port = reqwest::Url::parse(endpoint).ok().and_then(|url| url.port());
+            let odd = "names the port of OTLP over gRPC; ragq speaks it over HTTP, to port 4318 of most collectors";
+            self.note(port == Some(4317), &["trace.otlp_endpoint"], odd);
+        }
+        let readable = "must be name=value,... with values percent-encoded";
+        self.require(trace.headers().is_some(), &["trace.otlp_headers"], readable);
     }
 
     fn stores(&mut self, purpose: Purpose) {

@@ -45,6 +45,17 @@ pub enum RetrievalMode {
     Hybrid,
 }
 
+impl RetrievalMode {
+    /// The word used in results and traces.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lexical => "lexical",
+            Self::Dense => "dense",
+            Self::Hybrid => "hybrid",
+        }
+    }
+}
+
 /// What is said about the search in a job's result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Retrieval {

@@ -9,6 +9,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_openai::config::OPENAI_API_BASE;
 use serde::{Deserialize, Serialize};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -30,7 +31,10 @@ use crate::{
         breaker::{Admission, BreakerRules, BreakerState},
         budget::{BudgetRules, RateHeaders, RateLimits},
     },
-    telemetry::metrics::{self, Metrics, ProviderMetrics, Refusal},
+    telemetry::{
+        metrics::{self, Metrics, ProviderMetrics, Refusal},
+        traces::Callee,
+    },
 };
 
 mod breaking;
@@ -110,12 +114,19 @@ pub struct Gate {
     spending: Arc<Spending>,
     crowd: Arc<Crowd>,
     metrics: ProviderMetrics,
+    /// What the spans of its calls tell.
+    callee: Callee,
 }
 
 impl Gate {
     /// What the provider is called.
     pub fn provider(&self) -> &str {
         &self.provider
+    }
+
+    /// Whether what is asked and answered is told in traces.
+    pub const fn tells_content(&self) -> bool {
+        self.callee.content
     }
 
     /// Reserves what a call may cost. The first of three steps to a call; what one of them gives is given back when it
@@ -257,6 +268,7 @@ impl Gates {
                 Operation::Chat => settings.worker.chat_slots,
                 Operation::Embeddings => settings.worker.chat_slots + settings.worker.ingestions(),
             })),
+            callee: callee(settings, model, operation),
             provider,
             operation,
             metrics,
@@ -316,6 +328,24 @@ impl Gates {
 impl Drop for Gates {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// What the spans of calls of `operation` tell of whom they go to.
+fn callee(settings: &Settings, model: &settings::Model, operation: Operation) -> Callee {
+    let answers = operation == Operation::Chat;
+    let asked_for = if answers { Some(&model.name) } else { settings.embedding.model.as_ref() };
+    let address = model.base_url.as_deref().unwrap_or(OPENAI_API_BASE);
+    let address = reqwest::Url::parse(address.trim()).ok();
+    Callee {
+        operation: operation.as_str(),
+        provider: model.provider.clone(),
+        model: asked_for.cloned().unwrap_or_default(),
+        address: address.as_ref().and_then(|url| url.host_str()).unwrap_or_default().to_owned(),
+        port: address.as_ref().and_then(reqwest::Url::port_or_known_default).unwrap_or_default(),
+        max_tokens: answers.then_some(model.max_tokens),
+        temperature: model.temperature.filter(|_| answers),
+        content: settings.trace.include_content,
     }
 }
 

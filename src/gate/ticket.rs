@@ -12,7 +12,10 @@ use crate::{
         spent::Spent,
     },
     resilience::concurrency::Ended,
-    telemetry::metrics::{CallInFlight, CallOutcome},
+    telemetry::{
+        metrics::{CallInFlight, CallOutcome},
+        traces::CallSpan,
+    },
 };
 
 /// One admitted call. Its outcome is reported once; dropped without one, the call was called off, which says nothing
@@ -32,11 +35,14 @@ pub struct Ticket {
     heard: u64,
     /// Counted as under way until its outcome is reported.
     in_flight: Option<CallInFlight>,
+    /// What is traced of it.
+    span: CallSpan,
 }
 
 impl Ticket {
     pub(super) fn new(gate: Arc<Gate>, generation: u64, probe: Option<Probe>) -> Self {
         let (began, in_flight) = (Instant::now(), Some(gate.metrics.begin()));
+        let span = CallSpan::begin(&gate.callee);
         Self {
             gate,
             generation,
@@ -48,6 +54,7 @@ impl Ticket {
             spoke: None,
             heard: 0,
             in_flight,
+            span,
         }
     }
 
@@ -65,12 +72,19 @@ impl Ticket {
         self.began
     }
 
+    /// The call is to be traced with what is asked, as who says what, if the settings say so.
+    pub fn asking<'a>(self, messages: impl Iterator<Item = (&'static str, &'a str)>) -> Self {
+        self.span.asked(messages);
+        self
+    }
+
     /// The first token came: a provider that was to be probed is well again, whatever becomes of the rest.
     pub fn spoke(&mut self) {
         if self.spoke.is_none() {
             let after = self.began.elapsed();
             self.spoke = Some(after);
             self.gate.metrics.first_token(after);
+            self.span.spoke(after.as_millis() as u64);
         }
         if let Some(probe) = self.probe.take() {
             probe.succeeded();
@@ -82,10 +96,21 @@ impl Ticket {
         self.heard += tokens;
     }
 
+    /// This much more of the answer came.
+    pub fn said(&mut self, text: &str) {
+        self.span.said(text);
+    }
+
+    /// The answer is whole: who gave it, and why it ended.
+    pub fn answered_by(&self, model: &str, finish_reason: &'static str) {
+        self.span.answered_by(model, finish_reason);
+    }
+
     /// The call has its whole answer; `usage` is what the provider counted, zeros if it did not.
     pub fn succeeded(mut self, usage: Usage) {
         let latency = self.spoke.unwrap_or_else(|| self.began.elapsed());
         self.end(Ended::Well(latency), CallOutcome::Succeeded);
+        self.span.counted(usage);
         match self.probe.take() {
             Some(probe) => probe.succeeded(),
             None => self.gate.breaking.succeeded(self.generation),
@@ -105,6 +130,7 @@ impl Ticket {
     pub fn failed(mut self, mut failure: Failure) -> Failure {
         let overloaded = failure.code.breaker() == BreakerSignal::RateOnly;
         self.end(if overloaded { Ended::Overloaded } else { Ended::Otherwise }, (&failure).into());
+        self.span.failed(failure.code);
         if let Some(reservation) = self.reservation.take() {
             let costs = self.spoke.is_some() || may_have_cost(failure.code);
             let usage = if costs { self.estimate(&reservation) } else { Usage::default() };
@@ -149,6 +175,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if self.in_flight.is_some() {
             self.end(Ended::Otherwise, CallOutcome::Cancelled);
+            self.span.called_off();
         }
         if let Some(reservation) = self.reservation.take() {
             let usage = self.estimate(&reservation);

@@ -30,6 +30,17 @@ pub enum Role {
     Assistant,
 }
 
+impl Role {
+    /// The word for it in traces.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
 /// One message of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument as _;
 
 use super::{
     Halt,
@@ -23,6 +24,7 @@ use crate::{
     },
     model::{AnswerModel, AnswerPart, AnswerRequest, AnswerStream, Bounds},
     queue::{Deliveries, Fenced, Finish},
+    telemetry::traces,
 };
 
 /// What a question without any passage is answered with; no model is called.
@@ -107,7 +109,7 @@ impl Ask {
             turns,
             top_k: payload.top_k,
         };
-        let context = self.retriever.retrieve(&question, spent).await?;
+        let context = self.retriever.retrieve(&question, spent).instrument(traces::stage("retrieve")).await?;
         match self.store.save_context(&delivery.lease, &context).await? {
             Fenced::Applied(()) => Ok(context),
             Fenced::Stale => Err(Halt::LeaseLost),

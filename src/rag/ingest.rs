@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
 use super::{Halt, kept::KeptVectors};
 use crate::{
@@ -22,7 +23,10 @@ use crate::{
     index::{IndexedDocument, PassageIndex},
     model::{Bounds, Embedder},
     queue::{Deliveries, Documents, Finish},
-    telemetry::metrics::{IngestStage, Metrics},
+    telemetry::{
+        metrics::{IngestStage, Metrics},
+        traces,
+    },
 };
 
 /// How long a batch may wait for its turn: put off, the document would lose those before it.
@@ -122,7 +126,7 @@ impl Ingest {
     /// Runs a stage and notes how long it took.
     async fn stage<T>(&self, stage: IngestStage, run: impl Future<Output = T> + Send) -> T {
         let begun = Instant::now();
-        let done = run.await;
+        let done = run.instrument(traces::stage(stage.as_str())).await;
         self.metrics.ingest_stage(stage, begun.elapsed());
         done
     }

@@ -6,6 +6,8 @@ use std::{
     time::Instant,
 };
 
+use tracing::Instrument as _;
+
 use crate::{
     config::settings,
     domain::{
@@ -17,7 +19,10 @@ use crate::{
     index::{PassageIndex, QuestionVector, SearchQuery, fusion},
     model::{Bounds, Embedder},
     queue::Documents,
-    telemetry::metrics::{Metrics, RetrievalStage},
+    telemetry::{
+        metrics::{Metrics, RetrievalStage},
+        traces,
+    },
     text::tokens,
 };
 
@@ -86,13 +91,15 @@ impl Retriever {
         let passages = pack(distinct(passages), top_k, self.settings.context_tokens);
         let retrieval = Retrieval { mode, degraded };
         self.metrics.retrieved(&retrieval);
-        Ok(Context { passages, retrieval })
+        let context = Context { passages, retrieval };
+        traces::retrieved(&context);
+        Ok(context)
     }
 
     /// Runs a stage and notes how long it took.
     async fn stage<T>(&self, stage: RetrievalStage, run: impl Future<Output = T> + Send) -> T {
         let begun = Instant::now();
-        let done = run.await;
+        let done = run.instrument(traces::stage(stage.as_str())).await;
         self.metrics.retrieval_stage(stage, begun.elapsed());
         done
     }

@@ -42,13 +42,15 @@ pub(super) struct Handed {
     pub(super) slot: Option<Slot>,
     /// What its calls to providers cost.
     pub(super) spent: Spent,
-    /// What is logged and traced of it stands within.
+    /// What is logged of it stands within.
     pub(super) span: Span,
+    /// What is traced of it stands within.
+    pub(super) attempt: Span,
 }
 
 impl Handed {
     fn new(delivery: Delivery, slot: Option<Slot>) -> Self {
-        Self { delivery: Arc::new(delivery), slot, spent: Spent::default(), span: Span::none() }
+        Self { delivery: Arc::new(delivery), slot, spent: Spent::default(), span: Span::none(), attempt: Span::none() }
     }
 }
 

@@ -54,7 +54,7 @@ struct Bench {
 async fn handle(handed: Handed, bench: Data<Bench>) -> Result<Finish, BoxDynError> {
     let delivery = &handed.delivery;
     let step = process::step(bench.handler.as_ref(), &bench.store, delivery, &handed.spent, &bench.leaving);
-    Ok(step.instrument(handed.span.clone()).await?)
+    Ok(step.instrument(handed.attempt.clone()).instrument(handed.span.clone()).await?)
 }
 
 /// Runs until drained. Of apalis' layers only those that are right for a durable queue are in use: retry,

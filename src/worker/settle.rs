@@ -18,7 +18,7 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
-use tracing::{Instrument as _, info_span};
+use tracing::{Instrument as _, Span, info_span};
 
 use super::{STORE_BACKOFF, backend::Handed};
 use crate::{
@@ -30,11 +30,14 @@ use crate::{
     },
     queue::{
         Fenced, Finish, Release, SharedJobStore,
-        history::{Flow, Span},
+        history::{self, Flow},
     },
     rag::Halt,
     resilience::decision::{Decision, RetryPolicy},
-    telemetry::metrics::{Fate, Metrics, Operation},
+    telemetry::{
+        metrics::{Fate, Metrics, Operation},
+        traces,
+    },
 };
 
 /// Settles every delivery that passes through.
@@ -82,8 +85,8 @@ where
     fn call(&mut self, mut task: Task<Handed>) -> Self::Future {
         let slot = task.args.slot.take();
         let (delivery, spent) = (task.args.delivery.clone(), task.args.spent.clone());
-        let span = span_of(&delivery);
-        task.args.span = span.clone();
+        let (span, attempt) = (span_of(&delivery), traces::attempt(&delivery));
+        (task.args.span, task.args.attempt) = (span.clone(), attempt.clone());
         let outcome = self.inner.call(task);
         let layer = self.layer.clone();
         let begun = Instant::now();
@@ -92,7 +95,8 @@ where
             let outcome = outcome.await.map_err(|error| halt(error.into()));
             let ran = begun.elapsed();
             // Boxed: room for it is needed at the end only, and thousands wait for theirs.
-            Box::pin(layer.settle(&delivery, &spent, outcome, ran).instrument(span)).await;
+            let settling = layer.settle(&delivery, &spent, outcome, ran, &attempt);
+            Box::pin(settling.instrument(attempt.clone()).instrument(span)).await;
             drop((in_flight, slot));
             Ok(())
         })
@@ -100,7 +104,7 @@ where
 }
 
 /// Whatever is logged within says which job it is about, and which request that came of.
-fn span_of(delivery: &Delivery) -> tracing::Span {
+fn span_of(delivery: &Delivery) -> Span {
     let (job, origin) = (delivery.lease.job, &delivery.origin);
     info_span!(
         "job",
@@ -121,16 +125,25 @@ enum Settlement {
 }
 
 impl SettleLayer {
-    async fn settle(&self, delivery: &Delivery, spent: &Spent, outcome: Result<Finish, Halt>, ran: Duration) {
+    async fn settle(
+        &self,
+        delivery: &Delivery,
+        spent: &Spent,
+        outcome: Result<Finish, Halt>,
+        ran: Duration,
+        attempt: &Span,
+    ) {
         self.metrics.ran(delivery.kind, ran);
         let (settlement, failure) = match outcome {
             Ok(finish) => (Settlement::Finish(finish), None),
             Err(Halt::LeaseLost) => {
                 tracing::info!("lease lost, outcome dropped");
+                traces::ended(attempt, "lease_lost", None);
                 return self.lost(delivery, spent, Fate::Lost).await;
             }
             Err(Halt::Cancelled) => {
                 tracing::info!("job cancelled while it ran");
+                traces::ended(attempt, "cancelled", None);
                 return self.lost(delivery, spent, Fate::Cancelled).await;
             }
             Err(Halt::Leaving) => (Settlement::Release(Release::HandBack), None),
@@ -141,7 +154,11 @@ impl SettleLayer {
             self.metrics.failed(failure.code);
         }
         let fate = fate_of(&settlement);
-        match self.write(&delivery.lease, &settlement, spent.total(fate == Fate::Useful)).await {
+        let writing = self.write(&delivery.lease, &settlement, spent.total(fate == Fate::Useful));
+        let written = writing.instrument(traces::stage("settle")).await;
+        let outcome = if written == Some(Fenced::Applied(())) { outcome_of(&settlement) } else { "lease_lost" };
+        traces::ended(attempt, outcome, failure.map(|failure| failure.code));
+        match written {
             Some(Fenced::Applied(())) => {
                 self.tokens(spent, fate);
                 self.count(delivery, &settlement, ran);
@@ -170,9 +187,9 @@ impl SettleLayer {
     fn count(&self, delivery: &Delivery, settlement: &Settlement, ran: Duration) {
         let kind = delivery.kind;
         if let Some(flow) = flow_of(settlement) {
-            let history = self.store.counts();
-            history.count(kind, flow);
-            history.took(kind, Span::Run, ran);
+            let counts = self.store.counts();
+            counts.count(kind, flow);
+            counts.took(kind, history::Span::Run, ran);
         }
         match settlement {
             Settlement::Finish(Finish::Completed { .. }) => {
@@ -248,6 +265,17 @@ fn fate_of(settlement: &Settlement) -> Fate {
         Settlement::Finish(Finish::Completed { .. }) => Fate::Useful,
         Settlement::Finish(Finish::Dead { .. }) => Fate::Lost,
         Settlement::Release(Release::Retry { .. } | Release::Defer { .. } | Release::HandBack) => Fate::Retried,
+    }
+}
+
+/// What the attempt's span calls it.
+fn outcome_of(settlement: &Settlement) -> &'static str {
+    match settlement {
+        Settlement::Finish(Finish::Completed { .. }) => "completed",
+        Settlement::Finish(Finish::Dead { .. }) => "died",
+        Settlement::Release(Release::Retry { .. }) => "retried",
+        Settlement::Release(Release::Defer { .. }) => "deferred",
+        Settlement::Release(Release::HandBack) => "handed_back",
     }
 }
 

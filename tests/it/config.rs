@@ -107,7 +107,9 @@ fn standard_names_set_their_settings() {
         ("OPENAI_API_KEY", "provider-key"),
         ("OPENAI_BASE_URL", "http://localhost:11434/v1"),
         ("RUST_LOG", "ragq=debug"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b, x-other=c"),
+        ("OTEL_SERVICE_NAME", "answers"),
     ])
     .settings();
     assert_eq!(api.admin_token.unwrap().expose(), "admin-token");
@@ -116,14 +118,20 @@ fn standard_names_set_their_settings() {
     assert_eq!(model.api_key.unwrap().expose(), "provider-key");
     assert_eq!(model.base_url.as_deref(), Some("http://localhost:11434/v1"));
     assert_eq!(log.filter, "ragq=debug");
-    assert_eq!(trace.otlp_endpoint.as_deref(), Some("http://localhost:4317"));
+    assert_eq!(trace.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
+    let headers = [("x-key", "a b"), ("x-other", "c")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(trace.headers(), Some(headers.into()));
+    assert_eq!(trace.service_name, "answers");
 }
 
 #[test]
 fn every_setting_can_be_given_by_its_variable_and_by_file_and_is_then_said_to_come_from_there() {
     for setting in catalog::settings() {
         let text = match &setting.default {
-            serde_json::Value::Null if setting.path.ends_with("_url") => "http://localhost:1".to_owned(),
+            serde_json::Value::Null if setting.path.ends_with("_url") || setting.path.ends_with("_endpoint") => {
+                "http://localhost:1".to_owned()
+            }
+            serde_json::Value::Null if setting.path.ends_with("_headers") => "name=value".to_owned(),
             serde_json::Value::Null => "1".to_owned(),
             serde_json::Value::String(text) if text.is_empty() => "web:0123456789abcdef".to_owned(),
             serde_json::Value::String(text) => text.clone(),

@@ -63,7 +63,7 @@ where
     let outcome = config::load(&sources.with_flag("--url", "client.url", client.url.as_deref()))
         .map_err(|problems| CliError::Usage(problems.to_string()))
         .and_then(|loaded| {
-            telemetry::logs::init(&loaded.settings.log)
+            telemetry::start(&loaded.settings, "bench")
                 .map_err(|error| CliError::Usage(format!("log.filter (RUST_LOG): {error}")))?;
             Ok((super::runtime()?, loaded.settings))
         })

@@ -1,5 +1,9 @@
 //! What serves and what looks in from outside: the API, the commands that talk to it, logs, traces.
 
+use std::collections::HashMap;
+
+use http::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,8 +81,35 @@ pub enum LogFormat {
 section! {
     /// Traces.
     Trace {
-        /// OpenTelemetry collector to send traces to. Not in this version: taken note of at start, nothing is sent.
+        /// OpenTelemetry collector to send traces to, by OTLP over HTTP: `http://localhost:4318`; `/v1/traces` is added.
+        /// None: no traces.
         #[schemars(length(min = 1))]
         otlp_endpoint: Option<String> = None,
+        /// Headers for the collector, as `name=value,...` with values percent-encoded.
+        #[schemars(length(min = 1))]
+        otlp_headers: Option<Secret> = None,
+        /// What the service is called in traces.
+        #[schemars(length(min = 1))]
+        service_name: String = "ragq".into(),
+        /// Share of submitting requests that begin a trace. Where a request brings a trace context, its caller has decided.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        sample_ratio: f64 = 0.1,
+        /// Whether traces hold what providers are asked and what they answer: then whoever reads traces reads that.
+        include_content: bool = false,
+    }
+}
+
+impl Trace {
+    /// The headers for the collector, by name; none if they can't be read.
+    pub fn headers(&self) -> Option<HashMap<String, String>> {
+        let given = self.otlp_headers.as_ref().map_or("", |headers| headers.expose());
+        let pairs = given.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+        let read = |pair: &str| {
+            let (name, value) = pair.split_once('=')?;
+            let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+            HeaderValue::from_str(&value).ok()?;
+            Some((name.trim().parse::<HeaderName>().ok()?.to_string(), value.into_owned()))
+        };
+        pairs.map(read).collect()
     }
 }

@@ -51,6 +51,8 @@ pub struct OpenAiModel {
     first_token: Duration,
     idle: Duration,
     call: Duration,
+    /// Whether what is asked is told in traces.
+    tells_content: bool,
 }
 
 impl OpenAiModel {
@@ -76,6 +78,7 @@ impl OpenAiModel {
             first_token,
             idle: Duration::from_millis(settings.idle_timeout_ms),
             call,
+            tells_content: gate.tells_content(),
         })
     }
 
@@ -151,6 +154,7 @@ impl AnswerModel for OpenAiModel {
             messages.iter().map(|message| tokens::estimate(&message.content) + tokens::OF_MESSAGE).sum();
         let cost = Cost { prompt: prompt as u64, longest_answer: u64::from(self.max_tokens) };
         let factory = self.request(self.body(&messages, sent)?);
+        let prompt: Arc<[Message]> = if self.tells_content { messages.as_slice().into() } else { Arc::from([]) };
         // What is sent is kept to tell it from the provider's own words, and the answer may be long in coming: not also
         // the message that repeats what the asker keeps for its citations.
         messages.pop();
@@ -162,7 +166,7 @@ impl AnswerModel for OpenAiModel {
             });
             without_echo(failure, earlier.chain(given).chain([question.as_str()]))
         });
-        let reply = self.stack.clone().oneshot(Call { factory, cost, bounds, clean: clean.clone() }).await;
+        let reply = self.stack.clone().oneshot(Call { factory, prompt, cost, bounds, clean: clean.clone() }).await;
         let answer =
             reply.and_then(|reply| reading::answer(reply, limits, &self.served, self.endpoint.secret(), clean));
         answer.map_err(|failure| self.dialect.learn(failure, sent))

@@ -142,7 +142,13 @@ impl Embedder for OpenAiEmbedder {
         let tokens: usize = texts.iter().map(|text| tokens::estimate(text)).sum();
         let (cost, bounds) = (Cost { prompt: tokens as u64, longest_answer: 0 }, bounds.clone());
         let service = ServiceBuilder::new()
-            .map_request(move |factory| Call { factory, cost, bounds: bounds.clone(), clean: to_clean.clone() })
+            .map_request(move |factory| Call {
+                factory,
+                prompt: Arc::from([]),
+                cost,
+                bounds: bounds.clone(),
+                clean: to_clean.clone(),
+            })
             .map_response(move |mut response: Response| {
                 *brought.lock().unwrap_or_else(PoisonError::into_inner) = ticket_of(&mut response);
                 response

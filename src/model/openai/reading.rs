@@ -129,8 +129,15 @@ impl Account {
         }
     }
 
-    fn succeeded(&mut self, usage: Usage) {
+    fn said(&mut self, text: &str) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.said(text);
+        }
+    }
+
+    fn succeeded(&mut self, model: &str, finish: Finish, usage: Usage) {
         if let Some(ticket) = self.ticket.take() {
+            ticket.answered_by(model, if finish == Finish::Truncated { "length" } else { "stop" });
             ticket.succeeded(usage);
         }
     }
@@ -358,6 +365,7 @@ impl Reading {
             self.spoke = true;
             self.account.heard(&reasoning);
             self.account.heard(&text);
+            self.account.said(&text);
         }
         if text.is_empty() {
             return Ok(None);
@@ -403,7 +411,7 @@ impl Reading {
             Finish::Whole | Finish::Truncated => {}
         }
         if self.said_a_word() {
-            self.account.succeeded(self.usage);
+            self.account.succeeded(&self.model, finish, self.usage);
             return Ok(AnswerPart::Done {
                 provider: std::mem::take(&mut self.provider),
                 model: std::mem::take(&mut self.model),

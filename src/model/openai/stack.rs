@@ -44,7 +44,7 @@ use super::{
 use crate::{
     domain::failure::{Code, Failure},
     gate::{Cost, Gate, Place, Reservation, Ticket},
-    model::Bounds,
+    model::{Bounds, Message},
 };
 
 /// How calls to the provider go out.
@@ -60,6 +60,8 @@ pub(super) type Clean = Arc<dyn Fn(Failure) -> Failure + Send + Sync>;
 pub(super) struct Call {
     /// The request.
     pub(super) factory: HttpRequestFactory,
+    /// What is asked, where traces tell it.
+    pub(super) prompt: Arc<[Message]>,
     /// What it may cost.
     pub(super) cost: Cost,
     /// What the job allows it.
@@ -158,7 +160,8 @@ async fn take_place(gate: Arc<Gate>, paid: Paid) -> Result<Placed, Failure> {
 
 async fn pass_breaker(gate: Arc<Gate>, Placed { paid, place }: Placed) -> Result<Admitted, Failure> {
     let Paid { call, reservation } = paid;
-    let ticket = gate.admit().await?.with(reservation, place, call.bounds.spent.clone());
+    let prompt = call.prompt.iter().map(|message| (message.role.as_str(), message.content.as_str()));
+    let ticket = gate.admit().await?.with(reservation, place, call.bounds.spent.clone()).asking(prompt);
     Ok(Admitted { call, ticket })
 }
 

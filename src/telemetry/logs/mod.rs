@@ -11,25 +11,26 @@ use std::io::IsTerminal as _;
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::ParseError,
+    filter::{FilterExt as _, ParseError, filter_fn},
     fmt::{self, MakeWriter},
-    layer::SubscriberExt as _,
     registry::LookupSpan,
-    util::SubscriberInitExt as _,
 };
 
+use super::traces::is_traced;
 use crate::config::settings::{Log, LogFormat};
 
 /// Libraries that say at `info` what helps nobody but their authors.
 const NOISY: &str =
     "apalis=warn,apalis_core=warn,h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rusqlite=warn,tower=warn";
 
-/// Starts logging for the whole process; a second call changes nothing. Fails if the filter can't be read.
-pub fn init(log: &Log) -> Result<(), ParseError> {
-    let subscriber = tracing_subscriber::registry().with(filter(&log.filter)?).with(lines(log.format, std::io::stderr));
-    // An error only says that there is a logger already.
-    let _already_set = subscriber.try_init();
-    Ok(())
+/// Lines on standard error as the settings say. Fails if the filter can't be read.
+pub(super) fn layer<S>(log: &Log) -> Result<BoxedLayer<S>, ParseError>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    // What is made for traces says nothing to readers of logs.
+    let filter = filter(&log.filter)?.and(filter_fn(|metadata| !is_traced(metadata)));
+    Ok(lines(log.format, std::io::stderr).with_filter(filter).boxed())
 }
 
 /// Writes lines in a format.
@@ -82,10 +83,8 @@ mod tests {
     }
 
     #[test]
-    fn setting_up_twice_is_harmless_and_a_bad_filter_is_told() {
-        let log = Log { filter: "off".to_owned(), ..Log::default() };
-        init(&log).unwrap();
-        init(&Log { format: LogFormat::Json, ..log.clone() }).unwrap();
-        assert!(init(&Log { filter: "ragq=loud".to_owned(), ..log }).is_err());
+    fn a_bad_filter_is_told() {
+        let log = Log { filter: "ragq=loud".to_owned(), ..Log::default() };
+        assert!(layer::<tracing_subscriber::Registry>(&log).is_err());
     }
 }

@@ -31,6 +31,14 @@ macro_rules! labels {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $($(#[$vdoc])* $variant),* }
 
+        impl $name {
+            /// The word used in metrics.
+            #[allow(dead_code, reason = "not all of them are told elsewhere")]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+
         impl Label for $name {
             fn words(_: &Sets) -> Vec<String> {
                 vec![$($text.to_owned()),*]

@@ -7,6 +7,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
+use metrics::{NoopRecorder, Recorder};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 mod deployment;
@@ -62,11 +63,20 @@ impl Metrics {
             }
         }
         let recorder = builder.build_recorder();
-        let process = Process::register(&recorder, &sets);
-        let deployment = (scope == Scope::Deployment).then(|| Deployment::register(&recorder, &sets));
+        Ok(Self::recording(&recorder, recorder.handle(), scope, sets))
+    }
+
+    /// Metrics that forget what they are given.
+    pub fn uncounted(scope: Scope, sets: Sets) -> Result<Self, BuildError> {
+        Ok(Self::recording(&NoopRecorder, PrometheusBuilder::new().build_recorder().handle(), scope, sets))
+    }
+
+    fn recording(recorder: &dyn Recorder, handle: PrometheusHandle, scope: Scope, sets: Sets) -> Self {
+        let process = Process::register(recorder, &sets);
+        let deployment = (scope == Scope::Deployment).then(|| Deployment::register(recorder, &sets));
         let numbered = sets.routes.iter().cloned().enumerate();
         let routes = numbered.map(|(number, route)| (route, Route(number))).collect();
-        let metrics = Self(Arc::new(Inner { sets, routes, process, deployment, handle: recorder.handle() }));
+        let metrics = Self(Arc::new(Inner { sets, routes, process, deployment, handle }));
         metrics.begin();
         // Where nobody has called yet, nothing has failed.
         for provider in Provider::words(&metrics.0.sets) {
@@ -74,7 +84,7 @@ impl Metrics {
                 metrics.provider(&provider, operation).breaker_is(BreakerState::Closed);
             }
         }
-        Ok(metrics)
+        metrics
     }
 
     /// What the metrics declare, in the scope given.

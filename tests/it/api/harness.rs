@@ -97,6 +97,7 @@ impl App {
             health: options.health,
             setup: options.setup,
             metrics: Metrics::new(Scope::Deployment, Sets { routes: route_templates(), ..Sets::default() }).unwrap(),
+            sampling: ragq::telemetry::traces::Sampling::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

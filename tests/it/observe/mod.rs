@@ -9,3 +9,4 @@ mod prometheus;
 mod promtool;
 mod rules;
 mod sheet;
+mod traces;

@@ -1,7 +1,8 @@
 //! What tests share: apps, processes, the scripted and the simulated provider, Redis servers and a proxy before them,
-//! a small Qdrant, waiting for conditions.
+//! a small Qdrant, a collector of traces, waiting for conditions.
 
 pub mod app;
+pub mod collector;
 pub mod process;
 pub mod provider;
 pub mod proxy;
