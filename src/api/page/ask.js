@@ -107,6 +107,12 @@ export function Ask({ parts: [id] }) {
     return () => clearInterval(timer);
   }, [empty]);
   useEffect(() => setSource(undefined), [id]);
+  // A source that was opened while its answer grew: now that the answer is whole, it is known what it draws on.
+  const end = turns.find((turn) => turn.id === source?.turn)?.end;
+  useEffect(() => {
+    const support = end?.citations.find(({ index }) => index === source.index)?.support;
+    if (support && !source.support) setSource({ ...source, support });
+  }, [end]);
   useStickyEnd([id, turns.length]);
   const ask = (query, collection) => {
     const mine = id ?? unique();
@@ -120,7 +126,7 @@ export function Ask({ parts: [id] }) {
       <div class="thread">
         <h1 class=${turns.length ? "unseen" : ""}>${one?.title ?? "What would you like to know?"}</h1>
         ${turns.length === 0 && html`<${Welcome} items=${items} error=${error} onAsk=${ask} />`}
-        ${turns.map((turn) => html`<${Turn} key=${turn.id} conversation=${id} turn=${turn} onSource=${setSource}
+        ${turns.map((turn) => html`<${Turn} key=${turn.id} conversation=${id} turn=${turn} onSource=${(citation) => setSource({ ...citation, turn: turn.id })}
           onAgain=${() => ask(turn.query, turn.collection)} />`)}
       </div>
       <${Composer} onAsk=${ask} empty=${empty} key=${id ?? "new"} />

@@ -111,6 +111,20 @@ async fn of_a_cited_passage_the_sentence_behind_the_statement_is_marked_also_whe
 }
 
 #[tokio::test]
+async fn a_source_opened_while_the_answer_grows_is_marked_anew_when_it_is_whole() {
+    let gate = Gate::new();
+    let text = "[1] says that they leave on Tuesdays.";
+    let (site, _provider) = asking(Shape::Embedded, vec![Reply::text(text).pieces(3).held_after_first_by(&gate)]).await;
+    let tab = site.open("").await;
+    tab.ask(QUESTION).await;
+    tab.click("button", "Source 1").await;
+    tab.until("document.querySelector('.reader mark')?.innerText.startsWith('# Release')").await;
+    gate.open();
+    tab.until("document.querySelector('.reader mark')?.innerText.startsWith('Releases leave')").await;
+    tab.finish();
+}
+
+#[tokio::test]
 async fn copying_puts_the_answer_with_its_sources_on_the_clipboard() {
     let (site, _provider) = asking(Shape::Embedded, vec![Reply::text("They leave on **Tuesdays** [1].")]).await;
     let tab = site.open("").await;
