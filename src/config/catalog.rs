@@ -286,6 +286,7 @@ mod tests {
             "fallback_1.api_key",
             "fallback_2.api_key",
             "client.api_key",
+            "trace.otlp_headers",
         ];
         assert_eq!(secret, expected);
     }
