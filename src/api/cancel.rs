@@ -11,6 +11,7 @@ use super::{
     auth::Admin,
     fields::Fields,
     input::{Body, Params},
+    many::Extent,
     problem::Result,
     state::ApiState,
 };
@@ -28,9 +29,6 @@ const UNFINISHED: [Status; 3] = [Status::Scheduled, Status::Queued, Status::Runn
 
 /// Jobs looked at in one step.
 const STEP: usize = 1_000;
-
-/// The highest limit: more than a queue holds.
-const MAX_LIMIT: u64 = 1_000_000_000;
 
 /// Which jobs are to be cancelled; what is left out narrows nothing down.
 #[derive(Debug, Serialize, ToSchema)]
@@ -74,8 +72,7 @@ pub struct Cancelled {
 struct Wanted {
     kinds: Vec<Kind>,
     statuses: Vec<Status>,
-    limit: Option<u64>,
-    dry_run: bool,
+    extent: Extent,
 }
 
 impl Wanted {
@@ -93,13 +90,12 @@ impl Wanted {
         if statuses.is_none() {
             fields.fail("status", "must be a list of at least one of queued, scheduled, running");
         }
-        let limit = fields.integer("limit", 1..=MAX_LIMIT);
-        let dry_run = fields.flag("dry_run").unwrap_or(false);
+        let extent = Extent::read(&mut fields);
         fields.finish()?;
         let statuses = statuses.unwrap_or_default();
         let kinds = kind.flatten().map_or_else(|| PAUSABLE.to_vec(), |kind| vec![kind]);
         let statuses = UNFINISHED.into_iter().filter(|status| statuses.contains(status)).collect();
-        Ok(Self { kinds, statuses, limit, dry_run })
+        Ok(Self { kinds, statuses, extent })
     }
 }
 
@@ -120,10 +116,10 @@ pub async fn cancel_many(
 ) -> Result<Json<Cancelled>> {
     params.finish()?;
     let wanted = Wanted::read(Fields::of_json(body.json()?)?)?;
-    if wanted.dry_run {
+    if wanted.extent.dry_run {
         return cancel_wanted(&state, &wanted).await.map(Json);
     }
-    let asked = json!({ "kinds": wanted.kinds, "status": wanted.statuses, "limit": wanted.limit });
+    let asked = json!({ "kinds": wanted.kinds, "status": wanted.statuses, "limit": wanted.extent.limit });
     let cancelling = async { cancel_wanted(&state, &wanted).await.map(|done| (done.cancelled, done)) };
     admin.does(&state, Deed::new(AdminAction::CancelJobs).asked(asked), cancelling).await.map(Json)
 }
@@ -132,11 +128,11 @@ async fn cancel_wanted(state: &ApiState, wanted: &Wanted) -> Result<Cancelled> {
     // No more than there are now, so that it has an end however fast others submit.
     let counts = state.store.stats().await?.counts;
     let there = wanted.statuses.iter().filter_map(|status| counts.get(status)).sum();
-    let limit = wanted.limit.map_or(there, |limit| limit.min(there));
+    let limit = wanted.extent.limit.map_or(there, |limit| limit.min(there));
     let mut done = Cancelled::default();
     for status in &wanted.statuses {
         for kind in &wanted.kinds {
-            cancel_all(state, (*kind, *status), limit, wanted.dry_run, &mut done).await?;
+            cancel_all(state, (*kind, *status), limit, wanted.extent.dry_run, &mut done).await?;
         }
     }
     Ok(done)

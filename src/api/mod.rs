@@ -24,6 +24,7 @@ pub mod history;
 pub mod input;
 pub mod jobs;
 pub mod lists;
+mod many;
 pub mod metrics;
 pub mod openapi;
 pub mod page;

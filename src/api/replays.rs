@@ -17,6 +17,7 @@ use super::{
     auth::Admin,
     fields::Fields,
     input::{Body, Params},
+    many::Extent,
     problem::Result,
     request::Received,
     state::ApiState,
@@ -36,8 +37,6 @@ use crate::{
 
 /// Most ids in one request.
 const MAX_IDS: usize = 1_000;
-/// The highest limit: more than a queue holds.
-const MAX_LIMIT: u64 = 1_000_000_000;
 const SLOWEST: f64 = 0.001;
 const FASTEST: f64 = 10_000.0;
 
@@ -88,9 +87,8 @@ pub struct BulkReplayDryRun {
 
 struct Wanted {
     selection: Selection,
-    limit: Option<u64>,
+    extent: Extent,
     rate_per_second: Option<f64>,
-    dry_run: bool,
 }
 
 fn ids(fields: &mut Fields) -> Option<Vec<JobId>> {
@@ -110,16 +108,15 @@ impl Wanted {
             fields.fail("kind", "must be one of chat, ingest: a replay is replayed by its id");
         }
         let ids = ids(&mut fields);
-        let limit = fields.integer("limit", 1..=MAX_LIMIT);
+        let extent = Extent::read(&mut fields);
         let rate = fields.any("rate_per_second");
         let rate_per_second = rate.as_ref().and_then(Value::as_f64).filter(|rate| (SLOWEST..=FASTEST).contains(rate));
         if rate.is_some() && rate_per_second.is_none() {
             fields.fail("rate_per_second", format!("must be a number from {SLOWEST} to {FASTEST}"));
         }
-        let dry_run = fields.flag("dry_run").unwrap_or(false);
         fields.finish()?;
         let selection = Selection { reason, code, kind, ids };
-        Ok(Self { selection, limit, rate_per_second, dry_run })
+        Ok(Self { selection, extent, rate_per_second })
     }
 }
 
@@ -144,7 +141,8 @@ pub async fn replay_many(
     body: Body,
 ) -> Result<Response> {
     params.finish()?;
-    let Wanted { selection, limit, rate_per_second, dry_run } = Wanted::read(Fields::of_json(body.json()?)?)?;
+    let Wanted { selection, extent: Extent { limit, dry_run }, rate_per_second } =
+        Wanted::read(Fields::of_json(body.json()?)?)?;
     let (count, dead_by) = state.store.count_letters(&selection).await?;
     let matched = limit.map_or(count, |limit| count.min(limit));
     if dry_run {

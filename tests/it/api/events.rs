@@ -13,7 +13,8 @@ use ragq::{
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use super::harness::{App, PATIENCE, admin, eventually, header, problem};
+use super::harness::{App, PATIENCE, admin, header, problem};
+use crate::support::eventually;
 
 /// One event as it came.
 #[derive(Clone, Debug, PartialEq)]

@@ -27,6 +27,8 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::eventually;
+
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 pub const ADMIN: &str = "the-admin-token";
@@ -230,19 +232,6 @@ fn chunks(text: &str) -> Vec<Chunk> {
 /// The request with the admin token.
 pub fn admin(request: RequestBuilder) -> RequestBuilder {
     request.bearer_auth(ADMIN)
-}
-
-/// Asks again and again until there is something.
-pub async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let asking = async {
-        loop {
-            if let Some(found) = ask().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking).await.expect("it never came to pass")
 }
 
 /// The answer's JSON, when it has this status.

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _};
 
-use super::harness::{App, eventually, expect, header, problem};
+use super::harness::{App, expect, header, problem};
+use crate::support::eventually;
 
 /// Everything that is logged on this thread, line by line.
 #[derive(Clone, Default)]

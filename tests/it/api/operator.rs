@@ -171,7 +171,7 @@ async fn a_bulk_replay_names_every_field_that_is_wrong() {
     let wrong = json!({ "reason": "x", "code": "y", "kind": "replay", "ids": [], "limit": 0, "rate_per_second": 0,
         "dry_run": "yes", "all": true });
     let refused = problem(post(&app, "/admin/dlq/replay", wrong).await, 422, "validation_failed").await;
-    let expected = ["code", "reason", "kind", "ids", "limit", "rate_per_second", "dry_run", "all"];
+    let expected = ["code", "reason", "kind", "ids", "limit", "dry_run", "rate_per_second", "all"];
     assert_eq!(fields(&refused), expected);
     problem(admin(app.post("/admin/dlq/replay")).send().await.unwrap(), 415, "unsupported_media_type").await;
 }

@@ -17,17 +17,23 @@ fn held(gate: &Gate) -> Reply {
     Reply::text(ANSWER).held_after_first_by(gate)
 }
 
+/// One worker that is in the middle of so many answers, held by the gate.
+async fn in_mid_answer(jobs: usize, gate: &Gate) -> Deployment {
+    let slots = jobs.to_string();
+    let settings = [("RAGQ_WORKER__CHAT_SLOTS", slots.as_str())];
+    let plan = Plan { settings: &settings, reply: held(gate), ..Plan::default() };
+    let deployment = Deployment::start(Server::start(&[]).await, plan).await;
+    deployment.callers.ask((0..jobs).map(question)).await;
+    deployment.until_held("worker-1", jobs).await;
+    deployment.provider.until("every question", |counts| counts.in_flight == jobs).await;
+    deployment
+}
+
 #[tokio::test]
 async fn the_jobs_of_a_killed_worker_go_on_with_another_and_no_attempt_is_used() {
     let jobs = size(200, 1_000);
     let gate = Gate::new();
-    let slots = jobs.to_string();
-    let settings = [("RAGQ_WORKER__CHAT_SLOTS", slots.as_str())];
-    let plan = Plan { settings: &settings, reply: held(&gate), ..Plan::default() };
-    let mut deployment = Deployment::start(Server::start(&[]).await, plan).await;
-    deployment.callers.ask((0..jobs).map(question)).await;
-    deployment.until_held("worker-1", jobs).await;
-    deployment.provider.until("every question", |counts| counts.in_flight == jobs).await;
+    let mut deployment = in_mid_answer(jobs, &gate).await;
     deployment.start_worker().await;
 
     let killed = Instant::now();
@@ -107,13 +113,7 @@ async fn a_worker_that_is_told_to_stop_under_load_finishes_what_it_can_and_hands
 async fn what_a_worker_says_that_slept_through_its_lease_is_refused() {
     let jobs = size(60, 1_000);
     let gate = Gate::new();
-    let slots = jobs.to_string();
-    let settings = [("RAGQ_WORKER__CHAT_SLOTS", slots.as_str())];
-    let plan = Plan { settings: &settings, reply: held(&gate), ..Plan::default() };
-    let mut deployment = Deployment::start(Server::start(&[]).await, plan).await;
-    deployment.callers.ask((0..jobs).map(question)).await;
-    deployment.until_held("worker-1", jobs).await;
-    deployment.provider.until("every question", |counts| counts.in_flight == jobs).await;
+    let mut deployment = in_mid_answer(jobs, &gate).await;
     deployment.workers[0].signal("STOP");
     // Nobody tells it when it wakes up: it finds out by being refused, or when it has asked again how things stand.
     let mut client = deployment.redis.client().await;
