@@ -109,6 +109,12 @@ impl Breaking {
         self.look(|breaker, now| (breaker.admission(now), breaker.generation()))
     }
 
+    /// The present generation, and whether the provider was found well again within the last window.
+    pub(super) fn generation(&self) -> (u64, bool) {
+        let window = self.shared.rules().window;
+        self.look(|breaker, now| (breaker.generation(), breaker.closed_since(now, window)))
+    }
+
     /// Whether it was ever opened, as far as anybody remembers.
     pub(super) fn has_opened(&self) -> bool {
         self.look(|breaker, _| breaker.generation() > 0)
@@ -203,8 +209,8 @@ impl Breaking {
         }
     }
 
-    /// Reports a failed call; `generation` is the one it was admitted under.
-    pub(super) fn failed(&self, generation: u64, failure: &Failure) {
+    /// Reports a failed call; `generation` is the one it was admitted under, and so many others are under way.
+    pub(super) fn failed(&self, generation: u64, failure: &Failure, under_way: u32) {
         // What went well before belongs before it: it ends a row of failures and counts for the share.
         self.tell_successes(generation, 0);
         let event = BreakerEvent::Failed {
@@ -212,6 +218,7 @@ impl Breaking {
             code: failure.code,
             message: failure.message.clone(),
             retry_after: failure.retry_after,
+            under_way,
             jitter: rand::random(),
         };
         self.shared.tell(event, Urgency::Now);

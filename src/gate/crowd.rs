@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,6 +18,10 @@ use crate::{
 /// One gate's calls and jobs of this process.
 pub(super) struct Crowd {
     concurrency: Mutex<Concurrency>,
+    /// The breaker's generation that was followed last.
+    generation: AtomicU64,
+    /// The one with which calls were begun slowly last.
+    restarted: AtomicU64,
     /// Jobs fetched to call here that are not settled.
     jobs: AtomicU32,
     changed: watch::Sender<()>,
@@ -27,7 +31,13 @@ impl Crowd {
     /// At most so many calls at a time.
     pub(super) fn new(most: u32) -> Self {
         let concurrency = Mutex::new(Concurrency::new(most));
-        Self { concurrency, jobs: AtomicU32::new(0), changed: watch::Sender::new(()) }
+        Self {
+            concurrency,
+            generation: AtomicU64::new(0),
+            restarted: AtomicU64::new(0),
+            jobs: AtomicU32::new(0),
+            changed: watch::Sender::new(()),
+        }
     }
 
     fn concurrency(&self) -> MutexGuard<'_, Concurrency> {
@@ -37,6 +47,22 @@ impl Crowd {
 
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+
+    /// Follows the breaker: what failed before its generation is forgotten, and a provider that was found well again
+    /// is called slowly at first.
+    pub(super) fn follow(&self, generation: u64, closed_lately: bool) {
+        if self.generation.swap(generation, Ordering::Relaxed) != generation {
+            self.concurrency().forget_failures();
+        }
+        if closed_lately && self.restarted.swap(generation, Ordering::Relaxed) != generation {
+            self.concurrency().restart();
+        }
+    }
+
+    /// How many calls are under way.
+    pub(super) fn under_way(&self) -> u32 {
+        self.concurrency().under_way()
     }
 
     /// How many more jobs may be fetched to call here.
@@ -88,6 +114,14 @@ pub struct Place {
     crowd: Arc<Crowd>,
     entered: Entered,
     pub(super) ended: Ended,
+}
+
+impl Place {
+    /// The call's first token came, or all of its answer.
+    pub(super) fn spoke(&self) {
+        self.crowd.concurrency().spoke(self.entered);
+        self.crowd.changed.send_replace(());
+    }
 }
 
 impl Drop for Place {

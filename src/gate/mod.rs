@@ -137,6 +137,7 @@ impl Gate {
 
     /// Takes a place among the calls under way: the second step.
     pub async fn enter(&self, patience: Duration) -> Result<Place, Failure> {
+        self.follow();
         self.counted(self.crowd.enter(patience).await)
     }
 
@@ -156,6 +157,12 @@ impl Gate {
                 None => Err(self.breaking.refusal()),
             },
         })
+    }
+
+    /// Has the limit of calls under way keep up with the breaker.
+    fn follow(&self) {
+        let (generation, closed_lately) = self.breaking.generation();
+        self.crowd.follow(generation, closed_lately);
     }
 
     /// Counts what is not let through.

@@ -78,6 +78,7 @@ impl KindGate {
                 Admission::Wait(wait) => note(wait),
                 Admission::ProbeDue => {}
                 Admission::Closed => {
+                    gate.follow();
                     let room = gate.crowd.room().min(most);
                     if room == 0 {
                         continue;

@@ -83,11 +83,18 @@ impl Ticket {
         if self.spoke.is_none() {
             let after = self.began.elapsed();
             self.spoke = Some(after);
+            self.came();
             self.gate.metrics.first_token(after);
             self.span.spoke(after.as_millis() as u64);
         }
         if let Some(probe) = self.probe.take() {
             probe.succeeded();
+        }
+    }
+
+    fn came(&self) {
+        if let Some(place) = &self.place {
+            place.spoke();
         }
     }
 
@@ -108,7 +115,10 @@ impl Ticket {
 
     /// The call has its whole answer; `usage` is what the provider counted, zeros if it did not.
     pub fn succeeded(mut self, usage: Usage) {
-        let latency = self.spoke.unwrap_or_else(|| self.began.elapsed());
+        let latency = self.spoke.unwrap_or_else(|| {
+            self.came();
+            self.began.elapsed()
+        });
         self.end(Ended::Well(latency), CallOutcome::Succeeded);
         self.span.counted(usage);
         match self.probe.take() {
@@ -128,8 +138,12 @@ impl Ticket {
     /// The call failed. What the job is told: a probe says so, for it is a deferral whatever it failed with, and who is
     /// put off comes back when the provider may be called again.
     pub fn failed(mut self, mut failure: Failure) -> Failure {
-        let overloaded = failure.code.breaker() == BreakerSignal::RateOnly;
-        self.end(if overloaded { Ended::Overloaded } else { Ended::Otherwise }, (&failure).into());
+        let ended = match failure.code.breaker() {
+            BreakerSignal::RateOnly => Ended::Overloaded,
+            BreakerSignal::Failure => Ended::Failed,
+            BreakerSignal::Trip | BreakerSignal::Ignored => Ended::Otherwise,
+        };
+        self.end(ended, (&failure).into());
         self.span.failed(failure.code);
         if let Some(reservation) = self.reservation.take() {
             let costs = self.spoke.is_some() || may_have_cost(failure.code);
@@ -145,7 +159,8 @@ impl Ticket {
             failure.probe = true;
             probe.failed();
         }
-        self.gate.breaking.failed(self.generation, &failure);
+        let others = self.gate.crowd.under_way().saturating_sub(u32::from(self.place.is_some()));
+        self.gate.breaking.failed(self.generation, &failure, others);
         if failure.defers() {
             failure.retry_after = failure.retry_after.max(self.gate.breaking.wait());
         }

@@ -6,9 +6,12 @@
 //!
 //! | state | calls | leaves it |
 //! |---|---|---|
-//! | closed | all | several failures in a row, or a share of failed calls within the window, trip it; one refusal for overload, or one that says that the provider can't be used, closes the provider at once |
+//! | closed | all | several failures in a row, and as many as are still under way, or a share of failed calls within the window, trip it; one refusal for overload, or one that says that the provider can't be used, closes the provider at once |
 //! | open | none | its pause is over and somebody claims the probe |
 //! | half-open | one, the probe | the probe's outcome; or its lease ends with its holder |
+//!
+//! Failures come sooner than answers: of a hundred calls that were begun together the five that fail may well be the
+//! first to end. So calls that are still under way, where the failure is reported, are taken to go well.
 //!
 //! Every call is admitted under a generation, which rises whenever the breaker opens and whenever a probe is
 //! claimed. What a call of an older generation has to report neither closes nor trips anything: it was sent into
@@ -98,6 +101,8 @@ pub enum BreakerEvent {
         message: String,
         /// How long the provider asked to be left alone.
         retry_after: Option<Duration>,
+        /// Other calls of the process that reports it, which have not ended.
+        under_way: u32,
         /// From 0 to 1, at random: spreads the pauses.
         jitter: f64,
     },
@@ -149,7 +154,8 @@ pub struct Breaker {
     state: State,
     consecutive: u32,
     window: VecDeque<Bucket>,
-    /// Openings in a row: what the pause doubles with. Forgotten once it has been closed for a whole window.
+    /// Openings in a row: what the pause doubles with. Forgotten once it has been closed for a whole window, or as many
+    /// calls went well since as say something about their share: who answers that many has not failed all along.
     streak: u32,
     closed_at: Timestamp,
     cause: Option<Cause>,
@@ -194,6 +200,11 @@ impl Breaker {
         }
     }
 
+    /// Whether it was closed by a probe, less than `window` before `now`.
+    pub fn closed_since(&self, now: Timestamp, window: Duration) -> bool {
+        self.state == State::Closed && now.since(self.closed_at) < window
+    }
+
     /// How long until the next probe may be made; none unless it is open.
     pub fn retry_in(&self, now: Timestamp) -> Option<Duration> {
         match self.state {
@@ -231,10 +242,12 @@ impl Breaker {
     pub fn apply(&mut self, event: &BreakerEvent, now: Timestamp, rules: &BreakerRules) -> bool {
         match event {
             BreakerEvent::Succeeded { generation, calls } => self.succeeded(*generation, *calls, now, rules),
-            BreakerEvent::Failed { generation, code, message, retry_after, jitter } => {
+            BreakerEvent::Failed { generation, code, message, retry_after, under_way, jitter } => {
                 let asked = retry_after.unwrap_or_default().min(rules.longest_retry_after);
                 if *generation == self.generation {
-                    self.failed(*code, message, asked, *jitter, now, rules);
+                    if self.opens(*code, *under_way, now, rules) {
+                        self.open(*code, message, asked, *jitter, now, rules);
+                    }
                 } else if let State::Open { until } = &mut self.state {
                     *until = (*until).max(now.plus(asked));
                 }
@@ -277,34 +290,25 @@ impl Breaker {
         }
     }
 
-    fn failed(
-        &mut self,
-        code: Code,
-        message: &str,
-        asked: Duration,
-        jitter: f64,
-        now: Timestamp,
-        rules: &BreakerRules,
-    ) {
-        let opens = match self.state {
-            State::Open { .. } => return,
+    /// Takes note of a failure; whether it opens the breaker.
+    fn opens(&mut self, code: Code, under_way: u32, now: Timestamp, rules: &BreakerRules) -> bool {
+        match self.state {
+            State::Open { .. } => false,
             State::HalfOpen { .. } if code.class() == Class::Permanent => {
                 // The provider has read the request and answered: it is there.
-                return self.close(now);
+                self.close(now);
+                false
             }
             State::HalfOpen { .. } => true,
             State::Closed => match code.breaker() {
-                BreakerSignal::Ignored => return,
+                BreakerSignal::Ignored => false,
                 BreakerSignal::Failure => {
                     self.consecutive += 1;
                     self.count(1, 1, now, rules);
-                    self.consecutive >= rules.failures || self.fails_too_often(rules)
+                    self.consecutive >= rules.failures.max(under_way) || self.fails_too_often(under_way, rules)
                 }
                 BreakerSignal::RateOnly | BreakerSignal::Trip => true,
             },
-        };
-        if opens {
-            self.open(code, message, asked, jitter, now, rules);
         }
     }
 
@@ -321,15 +325,24 @@ impl Breaker {
         }
     }
 
-    fn fails_too_often(&self, rules: &BreakerRules) -> bool {
-        let sum = |of: fn(&Bucket) -> u32| self.window.iter().map(|bucket| u64::from(of(bucket))).sum::<u64>();
-        let (calls, failures) = (sum(|bucket| bucket.calls), sum(|bucket| bucket.failures));
-        calls >= u64::from(rules.min_calls) && failures * 100 >= calls * u64::from(rules.failure_percent)
+    /// Calls within the window, and those of them that failed.
+    fn counted(&self) -> (u64, u64) {
+        let sum = |of: fn(&Bucket) -> u32| self.window.iter().map(|bucket| u64::from(of(bucket))).sum();
+        (sum(|bucket| bucket.calls), sum(|bucket| bucket.failures))
+    }
+
+    fn fails_too_often(&self, under_way: u32, rules: &BreakerRules) -> bool {
+        let (calls, failures) = self.counted();
+        calls >= u64::from(rules.min_calls)
+            && failures * 100 >= (calls + u64::from(under_way)) * u64::from(rules.failure_percent)
     }
 
     fn open(&mut self, code: Code, message: &str, asked: Duration, jitter: f64, now: Timestamp, rules: &BreakerRules) {
-        if self.state == State::Closed && now.since(self.closed_at) > rules.window {
-            self.streak = 0;
+        if self.state == State::Closed {
+            let (calls, failures) = self.counted();
+            if now.since(self.closed_at) > rules.window || calls - failures >= u64::from(rules.min_calls) {
+                self.streak = 0;
+            }
         }
         let doubled = rules.pause.saturating_mul(1_u32.checked_shl(self.streak).unwrap_or(u32::MAX));
         let pause = doubled.min(rules.longest_pause).mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0));

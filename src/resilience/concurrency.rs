@@ -3,6 +3,10 @@
 //! Additive increase, multiplicative decrease, as in TCP (RFC 5681): one more after as many good calls as there may be,
 //! and only while that many are really under way; half as many after a refusal for overload, a tenth fewer when first
 //! tokens come far later than they once did. Calls that were under way before the last decrease say nothing more.
+//!
+//! A provider that was left alone and is called again gets a few calls first, and one more for every first token until
+//! there are as many as before (slow start), so that all that waited do not fall upon it at once. And the place of a
+//! call that failed stays empty until one goes well: while the breaker makes up its mind, nobody adds to the failures.
 
 use std::time::Duration;
 
@@ -10,6 +14,8 @@ use std::time::Duration;
 const SLOWER: u32 = 4;
 /// See [`SLOWER`].
 const LATER: Duration = Duration::from_secs(1);
+/// Calls with which slow start begins.
+const FIRST_CALLS: f64 = 4.0;
 /// The weight of a new latency in their running mean.
 const WEIGHT: f64 = 0.1;
 
@@ -20,7 +26,9 @@ pub enum Ended {
     Well(Duration),
     /// The provider has no capacity for it.
     Overloaded,
-    /// Neither.
+    /// In a way that may be the provider's fault.
+    Failed,
+    /// In none of these ways.
     Otherwise,
 }
 
@@ -38,7 +46,11 @@ pub struct Entered {
 pub struct Concurrency {
     most: f64,
     limit: f64,
+    /// Where slow start ends; at or below the limit when there is none.
+    regained: f64,
     under_way: u32,
+    /// Calls that failed since one went well.
+    failed: u32,
     decreases: u64,
     /// The best latency seen, and the mean of the recent ones.
     least: Option<Duration>,
@@ -49,12 +61,12 @@ impl Concurrency {
     /// At most `most` calls; it begins there.
     pub fn new(most: u32) -> Self {
         let most = f64::from(most.max(1));
-        Self { most, limit: most, under_way: 0, decreases: 0, least: None, recent: None }
+        Self { most, limit: most, regained: most, under_way: 0, failed: 0, decreases: 0, least: None, recent: None }
     }
 
-    /// How many calls may be under way at present.
-    pub const fn limit(&self) -> u32 {
-        self.limit as u32
+    /// How many calls may be under way at present: one at least.
+    pub fn limit(&self) -> u32 {
+        (self.limit as u32).saturating_sub(self.failed).max(1)
     }
 
     /// How many are.
@@ -71,6 +83,26 @@ impl Concurrency {
         Some(Entered { decreases: self.decreases, was_full: self.under_way >= self.limit() })
     }
 
+    /// What failed so far has been judged.
+    pub const fn forget_failures(&mut self) {
+        self.failed = 0;
+    }
+
+    /// The provider was left alone, and is called again.
+    pub fn restart(&mut self) {
+        let regained = self.regained.max(self.limit);
+        self.decrease(0.0);
+        self.limit = FIRST_CALLS.min(regained);
+        self.regained = regained;
+    }
+
+    /// A call's first token came, or all of its answer.
+    pub fn spoke(&mut self, entered: Entered) {
+        if entered.decreases == self.decreases && self.limit < self.regained {
+            self.limit = (self.limit + 1.0).min(self.regained);
+        }
+    }
+
     /// A call is over.
     pub fn leave(&mut self, entered: Entered, ended: Ended) {
         self.under_way = self.under_way.saturating_sub(1);
@@ -79,8 +111,10 @@ impl Concurrency {
         }
         match ended {
             Ended::Otherwise => {}
+            Ended::Failed => self.failed = self.failed.saturating_add(1),
             Ended::Overloaded => self.decrease(0.5),
             Ended::Well(latency) => {
+                self.failed = 0;
                 let least = self.least.map_or(latency, |least| least.min(latency));
                 let recent = self.recent.unwrap_or(latency.as_secs_f64());
                 let recent = recent + (latency.as_secs_f64() - recent) * WEIGHT;
@@ -89,7 +123,7 @@ impl Concurrency {
                 self.recent = Some(recent);
                 if recent > (least * SLOWER + LATER).as_secs_f64() {
                     self.decrease(0.9);
-                } else if entered.was_full {
+                } else if entered.was_full && self.limit >= self.regained {
                     self.limit = (self.limit + 1.0 / self.limit).min(self.most);
                 }
             }
@@ -98,6 +132,8 @@ impl Concurrency {
 
     fn decrease(&mut self, factor: f64) {
         self.limit = (self.limit * factor).max(1.0);
+        self.regained = self.limit;
+        self.failed = 0;
         self.decreases += 1;
         self.recent = None;
     }
@@ -159,5 +195,68 @@ mod tests {
         }
         assert!(concurrency.limit() < 20, "{}", concurrency.limit());
         assert!(concurrency.limit() >= 1);
+    }
+    #[test]
+    fn the_place_of_a_call_that_failed_stays_empty_until_one_goes_well() {
+        let mut concurrency = Concurrency::new(8);
+        let all: Vec<_> = std::iter::from_fn(|| concurrency.enter()).collect();
+        for entered in &all[..7] {
+            concurrency.leave(*entered, Ended::Failed);
+            assert_eq!(concurrency.enter(), None);
+        }
+        concurrency.leave(all[7], QUICK);
+        assert_eq!(concurrency.limit(), 8);
+        for _ in 0..20 {
+            let one = concurrency.enter().expect("one at least");
+            concurrency.leave(one, Ended::Failed);
+        }
+        assert_eq!(concurrency.limit(), 1);
+        concurrency.forget_failures();
+        assert_eq!(concurrency.limit(), 8);
+    }
+
+    #[test]
+    fn after_it_was_left_alone_a_few_calls_go_first_and_each_first_token_admits_one_more() {
+        let mut concurrency = Concurrency::new(64);
+        let before = concurrency.enter().unwrap();
+        concurrency.restart();
+        assert_eq!(concurrency.limit(), 4);
+        concurrency.spoke(before);
+        concurrency.leave(before, QUICK);
+        assert_eq!(concurrency.limit(), 4, "it was called before");
+        for limit in [8, 16, 32, 64, 64] {
+            let all: Vec<_> = std::iter::from_fn(|| concurrency.enter()).collect();
+            for entered in &all {
+                concurrency.spoke(*entered);
+            }
+            assert_eq!(concurrency.limit(), limit);
+            for entered in all {
+                concurrency.leave(entered, QUICK);
+            }
+        }
+    }
+
+    #[test]
+    fn slow_start_regains_what_there_was_and_ends_with_a_refusal_for_overload() {
+        let mut concurrency = Concurrency::new(64);
+        round(&mut concurrency, Ended::Overloaded);
+        concurrency.restart();
+        concurrency.restart();
+        for _ in 0..40 {
+            let one = concurrency.enter().unwrap();
+            concurrency.spoke(one);
+            concurrency.leave(one, Ended::Otherwise);
+        }
+        assert_eq!(concurrency.limit(), 32);
+        concurrency.restart();
+        let one = concurrency.enter().unwrap();
+        concurrency.spoke(one);
+        concurrency.leave(one, Ended::Overloaded);
+        let one = concurrency.enter().unwrap();
+        concurrency.spoke(one);
+        assert_eq!(concurrency.limit(), 2, "half of five, and no more for a first token");
+        let mut concurrency = Concurrency::new(1);
+        concurrency.restart();
+        assert_eq!(concurrency.limit(), 1);
     }
 }

@@ -44,7 +44,15 @@ impl Bench {
 
     fn fail_in(&mut self, generation: u64, code: Code, retry_after: Option<u64>) {
         let retry_after = retry_after.map(Duration::from_secs);
-        self.tell(&BreakerEvent::Failed { generation, code, message: "it said".into(), retry_after, jitter: 0.0 });
+        let message = "it said".into();
+        self.tell(&BreakerEvent::Failed { generation, code, message, retry_after, under_way: 0, jitter: 0.0 });
+    }
+
+    /// Fails while so many others are under way.
+    fn fail_beside(&mut self, under_way: u32) {
+        let (generation, code) = (self.breaker.generation(), Code::ProviderError);
+        let message = "it said".into();
+        self.tell(&BreakerEvent::Failed { generation, code, message, retry_after: None, under_way, jitter: 0.0 });
     }
 
     fn claim(&mut self, holder: &str) -> bool {
@@ -120,6 +128,29 @@ fn half_of_twenty_calls_within_the_window_trip_it_and_older_ones_do_not_count() 
 }
 
 #[test]
+fn the_first_failures_of_many_calls_begun_together_do_not_trip_it_and_the_failure_of_all_does() {
+    let mut bench = Bench::new();
+    for others in (50..64).rev() {
+        bench.fail_beside(others);
+    }
+    assert_eq!(bench.state(), BreakerState::Closed, "14 in a row, while 50 may go well");
+    bench.succeed(50);
+    for others in (32..64).rev() {
+        assert_eq!(bench.state(), BreakerState::Closed, "{others} under way");
+        bench.fail_beside(others);
+    }
+    assert_eq!(bench.state(), BreakerState::Open, "32 in a row, and 32 under way");
+    let mut bench = Bench::new();
+    for _ in 0..10 {
+        for others in (96..100).rev() {
+            bench.fail_beside(others);
+        }
+        bench.succeed(3);
+    }
+    assert_eq!(bench.state(), BreakerState::Closed, "40 of 70, while 96 are under way");
+}
+
+#[test]
 fn a_refusal_for_overload_or_of_the_key_closes_the_provider_at_once_and_retry_after_counts() {
     for (code, asked, wait) in [
         (Code::RateLimited, None, 1),
@@ -144,7 +175,7 @@ fn a_refusal_for_overload_or_of_the_key_closes_the_provider_at_once_and_retry_af
 }
 
 #[test]
-fn pauses_double_up_to_the_longest_and_start_again_only_after_a_whole_window_of_peace() {
+fn pauses_double_up_to_the_longest_and_start_again_after_a_whole_window_of_peace_or_many_answers() {
     let mut bench = Bench::new();
     bench.fail(Code::ProviderOverloaded);
     for pause in [1, 2, 4, 8, 16, 30, 30] {
@@ -161,6 +192,23 @@ fn pauses_double_up_to_the_longest_and_start_again_only_after_a_whole_window_of_
     bench.pass(Duration::from_secs(5));
     bench.fail(Code::RateLimited);
     assert_eq!(bench.wait(), Some(30), "it never had its peace");
+    bench.pass(Duration::from_secs(30));
+    assert!(bench.claim("a"));
+    bench.succeed(1);
+    bench.succeed(19);
+    bench.fail(Code::RateLimited);
+    assert_eq!(bench.wait(), Some(30), "nor answered enough");
+    bench.pass(Duration::from_secs(30));
+    assert!(bench.claim("a"));
+    bench.succeed(1);
+    bench.succeed(20);
+    bench.fail(Code::RateLimited);
+    assert_eq!(bench.wait(), Some(1));
+    for _ in 0..5 {
+        bench.pass(Duration::from_secs(30));
+        assert!(bench.claim("a"));
+        bench.fail(Code::ProviderTimeout);
+    }
     bench.pass(Duration::from_secs(30));
     assert!(bench.claim("a"));
     bench.succeed(1);
@@ -229,7 +277,7 @@ fn a_probe_that_is_refused_for_what_it_asked_shows_that_the_provider_answers() {
 enum Step {
     Pass(u64),
     Succeed { age: u64 },
-    Fail { age: u64, code: Code, asked: Option<u64>, jitter: f64 },
+    Fail { age: u64, code: Code, asked: Option<u64>, under_way: u32, jitter: f64 },
     Claim(u8),
     Renew { age: u64 },
     Abandon { age: u64 },
@@ -240,8 +288,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0_u64..40_000).prop_map(Step::Pass),
         (0_u64..3).prop_map(|age| Step::Succeed { age }),
-        (0_u64..3, code, proptest::option::of(0_u64..8_000), 0.0..=1.0)
-            .prop_map(|(age, code, asked, jitter)| Step::Fail { age, code, asked, jitter }),
+        (0_u64..3, code, proptest::option::of(0_u64..8_000), 0_u32..20, 0.0..=1.0)
+            .prop_map(|(age, code, asked, under_way, jitter)| Step::Fail { age, code, asked, under_way, jitter }),
         (0_u8..3).prop_map(Step::Claim),
         (0_u64..2).prop_map(|age| Step::Renew { age }),
         (0_u64..2).prop_map(|age| Step::Abandon { age }),
@@ -254,11 +302,12 @@ impl Bench {
         let event = match step.clone() {
             Step::Pass(millis) => return self.pass(Duration::from_millis(millis)),
             Step::Succeed { age } => BreakerEvent::Succeeded { generation: of(age), calls: 1 },
-            Step::Fail { age, code, asked, jitter } => BreakerEvent::Failed {
+            Step::Fail { age, code, asked, under_way, jitter } => BreakerEvent::Failed {
                 generation: of(age),
                 code,
                 message: String::new(),
                 retry_after: asked.map(Duration::from_secs),
+                under_way,
                 jitter,
             },
             Step::Claim(who) => BreakerEvent::Claimed { holder: who.to_string() },
