@@ -12,7 +12,8 @@
 //! | `classify` | what a status, a body, a transport error means |
 //! | `error_body` | the shapes in which providers describe an error |
 //! | `retry_after`, `rate_headers` | the forms in which they ask us to wait, and say what they allow |
-//! | `wording` | messages without secrets, prompts or pages of text |
+//! | `wording` | messages without secrets or pages of text |
+//! | `echo` | messages without what was sent |
 //! | `frames` | server-sent events out of bytes |
 //! | `reading` | an answer out of those events |
 //! | `dialect` | which of the optional fields this provider takes |
@@ -21,6 +22,7 @@
 mod chat;
 mod classify;
 mod dialect;
+mod echo;
 mod embed;
 mod endpoint;
 mod error_body;

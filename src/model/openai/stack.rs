@@ -35,12 +35,7 @@ use tower::{
     timeout::error::Elapsed, util::BoxCloneSyncService,
 };
 
-use super::{
-    SetupError, classify,
-    error_body::ErrorBody,
-    rate_headers, retry_after,
-    wording::{self, presentable},
-};
+use super::{SetupError, classify, echo, error_body::ErrorBody, rate_headers, retry_after, wording::presentable};
 use crate::{
     domain::failure::{Code, Failure},
     gate::{Cost, Gate, Place, Reservation, Ticket},
@@ -343,9 +338,9 @@ const fn hint(code: Code) -> Option<&'static str> {
 
 /// `failure` without what its message repeats of `sent`.
 pub(super) fn without_echo<'a>(mut failure: Failure, sent: impl IntoIterator<Item = &'a str> + Clone) -> Failure {
-    failure.message = wording::without_echo(&failure.message, sent.clone());
+    failure.message = echo::without_echo(&failure.message, sent.clone());
     if let Some(said) = failure.source.as_mut().and_then(|source| source.downcast_mut::<Said>()) {
-        said.words = wording::without_echo(&said.words, sent);
+        said.words = echo::without_echo(&said.words, sent);
     }
     failure
 }

@@ -1,9 +1,8 @@
-//! Messages that may be shown: a provider's words made short, without secrets and without the prompt.
+//! Messages that may be shown: a provider's words made short and without secrets. What they repeat of the request is
+//! taken out by [`super::echo`].
 
 /// Longest text of a provider that we repeat, in characters.
 const MAX_CHARS: usize = 240;
-/// So many characters in a row that are also in the prompt are the prompt.
-const ECHO_CHARS: usize = 24;
 /// Keys shorter than this are placeholders of local servers, and are words of normal messages too.
 const SECRET_CHARS: usize = 8;
 const MASK: &str = "***";
@@ -65,29 +64,6 @@ fn looks_secret(word: &str, key: &str) -> bool {
     of_ours || (long && (word.contains("**") || SECRET_STARTS.iter().any(|start| word.starts_with(start))))
 }
 
-/// `message` up to where it begins to repeat one of the texts that were sent: a validation error of some
-/// servers holds the whole request.
-pub(super) fn without_echo<'a>(message: &str, sent: impl IntoIterator<Item = &'a str>) -> String {
-    let starts: Vec<usize> = message.char_indices().map(|(at, _)| at).collect();
-    let mut cut = None;
-    for text in sent {
-        let window = ECHO_CHARS.min(text.trim().chars().count());
-        if window < 8 {
-            continue;
-        }
-        let echo = starts.iter().enumerate().find_map(|(n, &from)| {
-            let to =
-                starts.get(n + window).copied().or_else(|| (n + window == starts.len()).then_some(message.len()))?;
-            text.contains(message.get(from..to)?).then_some(from)
-        });
-        cut = echo.into_iter().chain(cut).min();
-    }
-    match cut {
-        None => message.to_owned(),
-        Some(at) => format!("{} [the rest repeats the request]", message.get(..at).unwrap_or_default().trim_end()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,15 +101,5 @@ mod tests {
         assert!(shown.chars().count() <= MAX_CHARS + 1 && shown.ends_with('…'));
         assert!(!shown.contains(['\n', '\r', '\t', '\u{1b}']));
         assert_eq!(presentable(&"ü".repeat(1000), "").chars().count(), MAX_CHARS + 1);
-    }
-
-    #[test]
-    fn a_repeated_prompt_is_left_out() {
-        let prompt = "Who signs the contracts with the suppliers of hall four?";
-        let shown = without_echo(&format!("bad input: {{'content': '{prompt}'}}"), ["You are ragq", prompt]);
-        assert_eq!(shown, "bad input: {'content': ' [the rest repeats the request]");
-        let short = without_echo("can't do: Is it safe?", ["Is it safe?"]);
-        assert!(!short.contains("safe"), "{short}");
-        assert_eq!(without_echo("max_tokens is too large", [prompt]), "max_tokens is too large");
     }
 }

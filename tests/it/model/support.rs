@@ -106,7 +106,7 @@ pub fn passage(text: &str) -> Passage {
 pub fn request() -> AnswerRequest {
     AnswerRequest {
         question: PROMPT.into(),
-        passages: [passage("The oil is in the cellar.")].into(),
+        passages: [passage("The oil\nis in the cellar.")].into(),
         messages: vec![
             Message { role: Role::System, content: "You answer from passages.".into() },
             Message { role: Role::User, content: "Hello?".into() },
