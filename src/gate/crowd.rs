@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     domain::failure::{Code, Failure},
-    resilience::concurrency::{Concurrency, Ended, Entered},
+    resilience::concurrency::{self, Concurrency, Ended, Entered},
 };
 
 /// One gate's calls and jobs of this process.
@@ -22,8 +22,6 @@ pub(super) struct Crowd {
     generation: AtomicU64,
     /// The one with which calls were begun slowly last.
     restarted: AtomicU64,
-    /// Jobs fetched to call here that are not settled.
-    jobs: AtomicU32,
     changed: watch::Sender<()>,
 }
 
@@ -35,7 +33,6 @@ impl Crowd {
             concurrency,
             generation: AtomicU64::new(0),
             restarted: AtomicU64::new(0),
-            jobs: AtomicU32::new(0),
             changed: watch::Sender::new(()),
         }
     }
@@ -52,11 +49,16 @@ impl Crowd {
     /// Follows the breaker: what failed before its generation is forgotten, and a provider that was found well again
     /// is called slowly at first.
     pub(super) fn follow(&self, generation: u64, closed_lately: bool) {
-        if self.generation.swap(generation, Ordering::Relaxed) != generation {
+        let is_new = self.generation.swap(generation, Ordering::Relaxed) != generation;
+        if is_new {
             self.concurrency().forget_failures();
         }
-        if closed_lately && self.restarted.swap(generation, Ordering::Relaxed) != generation {
+        let restarts = closed_lately && self.restarted.swap(generation, Ordering::Relaxed) != generation;
+        if restarts {
             self.concurrency().restart();
+        }
+        if is_new || restarts {
+            self.changed.send_replace(());
         }
     }
 
@@ -67,14 +69,19 @@ impl Crowd {
 
     /// How many more jobs may be fetched to call here.
     pub(super) fn room(&self) -> usize {
-        let jobs = self.jobs.load(Ordering::Relaxed);
-        self.concurrency().limit().saturating_sub(jobs) as usize
+        self.concurrency().room() as usize
     }
 
     /// Counts a job that was fetched to call here.
     pub(super) fn job(self: &Arc<Self>) -> Fetched {
-        self.jobs.fetch_add(1, Ordering::Relaxed);
-        Fetched(self.clone())
+        let fetched = self.concurrency().fetch();
+        Fetched { crowd: self.clone(), fetched }
+    }
+
+    /// The right to make a call, however many are under way: for a probe.
+    pub(super) fn push_in(self: &Arc<Self>) -> Place {
+        let entered = self.concurrency().push_in();
+        Place { crowd: self.clone(), entered, ended: Ended::Otherwise }
     }
 
     /// Resolves with the right to make a call as soon as it is not one too many.
@@ -100,12 +107,15 @@ impl Crowd {
 }
 
 /// A job that was fetched to call here.
-pub(super) struct Fetched(Arc<Crowd>);
+pub(super) struct Fetched {
+    crowd: Arc<Crowd>,
+    fetched: concurrency::Fetched,
+}
 
 impl Drop for Fetched {
     fn drop(&mut self) {
-        self.0.jobs.fetch_sub(1, Ordering::Relaxed);
-        self.0.changed.send_replace(());
+        self.crowd.concurrency().settle(self.fetched);
+        self.crowd.changed.send_replace(());
     }
 }
 

@@ -135,8 +135,12 @@ impl Gate {
         self.counted(self.spending.reserve(cost, patience).await)
     }
 
-    /// Takes a place among the calls under way: the second step.
+    /// Takes a place among the calls under way: the second step. While the breaker is not closed there is no limit here:
+    /// it lets a single one through, which must not wait until others end.
     pub async fn enter(&self, patience: Duration) -> Result<Place, Failure> {
+        if self.breaking.admission().0 != Admission::Closed {
+            return Ok(self.crowd.push_in());
+        }
         self.follow();
         self.counted(self.crowd.enter(patience).await)
     }

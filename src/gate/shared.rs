@@ -30,6 +30,8 @@ const STORE_WITHIN: Duration = Duration::from_secs(1);
 const GATHERING: Duration = Duration::from_secs(1);
 /// So many events are told after the store was away; older ones have nothing to say by then.
 const KEPT: usize = 1_000;
+/// So many writes are remembered that were never answered.
+const UNSURE: usize = 8;
 /// Waits between swaps that met another.
 const CONFLICTS: Backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(50));
 
@@ -92,6 +94,14 @@ struct Computed<M: Machine> {
     turns: Vec<M::Turn>,
 }
 
+/// A write that nobody knows of whether it was carried out.
+struct Unsure {
+    version: u64,
+    value: String,
+    /// So many of what was kept are part of it.
+    kept: usize,
+}
+
 struct Inner<M: Machine> {
     /// What the store said last, and what was applied to it while that was away.
     base: M,
@@ -99,6 +109,8 @@ struct Inner<M: Machine> {
     apart: bool,
     /// Of the latter, what is told again if others wrote meanwhile.
     kept: Vec<Pending<M>>,
+    /// What may have been written: the store was asked to, and never answered.
+    unsure: Vec<Unsure>,
     version: u64,
     /// The store's time at an instant of ours.
     clock: (Timestamp, Instant),
@@ -125,20 +137,36 @@ impl<M: Machine> Inner<M> {
         self.view = view;
     }
 
-    /// Remembers what was applied without the store.
-    fn keep(&mut self, told: &[Pending<M>]) {
+    /// Remembers what was applied without the store, or perhaps with it, as that value.
+    fn keep(&mut self, told: &[Pending<M>], unsure: Option<String>) {
         self.apart = true;
         self.urgency.get_or_insert(Urgency::Soon);
+        let sealed = self.unsure.last().map_or(0, |unsure| unsure.kept);
         for Pending { event, at, .. } in told.iter().filter(|pending| M::outlasts(&pending.event)) {
-            if !self.kept.last_mut().is_some_and(|last| M::merge(&mut last.event, event)) {
+            let merges = self.kept.len() > sealed;
+            if !(merges && self.kept.last_mut().is_some_and(|last| M::merge(&mut last.event, event))) {
                 self.kept.push(Pending { event: event.clone(), at: *at, answer: None, reported: true });
             }
         }
+        if let Some(value) = unsure {
+            let (version, kept) = (self.version + 1, self.kept.len());
+            self.unsure.push(Unsure { version, value, kept });
+        }
         let too_many = self.kept.len().saturating_sub(KEPT);
         self.kept.drain(..too_many);
+        let too_old = self.unsure.len().saturating_sub(UNSURE);
+        self.unsure.drain(..too_old);
+        for unsure in &mut self.unsure {
+            unsure.kept = unsure.kept.saturating_sub(too_many);
+        }
     }
 
     fn adopt(&mut self, cell: &Cell, rules: &M::Rules) {
+        let unsure = std::mem::take(&mut self.unsure);
+        if let Some(ours) = unsure.iter().find(|ours| ours.version == cell.version && ours.value == cell.value) {
+            // It was carried out after all: none of it is told again.
+            self.kept.drain(..ours.kept);
+        }
         self.version = cell.version;
         // What can't be read was written by another version of ragq: it begins anew.
         self.base = serde_json::from_str(&cell.value).unwrap_or_default();
@@ -169,6 +197,7 @@ impl<M: Machine> Shared<M> {
             base: M::default(),
             apart: false,
             kept: Vec::new(),
+            unsure: Vec::new(),
             version: 0,
             clock: (SystemClock.now(), Instant::now()),
             writing: Vec::new(),
@@ -317,12 +346,12 @@ impl<M: Machine> Shared<M> {
         loop {
             let computed = self.computed();
             if !computed.differs {
-                return self.written(computed, None);
+                return self.written(computed, None, None);
             }
-            let Ok(value) = serde_json::to_string(&computed.next) else { return self.written(computed, None) };
+            let Ok(value) = serde_json::to_string(&computed.next) else { return self.written(computed, None, None) };
             let swap = cells.swap_cell(&self.name, computed.version, &value, computed.is_news);
             match timeout(STORE_WITHIN, swap).await {
-                Ok(Ok(Swap::Applied(cell))) => return self.written(computed, Some(&cell)),
+                Ok(Ok(Swap::Applied(cell))) => return self.written(computed, Some(&cell), None),
                 Ok(Ok(Swap::Conflict(cell))) => {
                     self.found(&cell);
                     conflicts += 1;
@@ -330,9 +359,9 @@ impl<M: Machine> Shared<M> {
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(cell = self.name, %error, "the job store is away, going on with what is known");
-                    return self.written(computed, None);
+                    return self.written(computed, None, Some(value));
                 }
-                Err(_) => return self.written(computed, None),
+                Err(_) => return self.written(computed, None, Some(value)),
             }
         }
     }
@@ -351,8 +380,9 @@ impl<M: Machine> Shared<M> {
         Computed { version: inner.version, next, differs, is_news, answers, turns }
     }
 
-    /// Takes over what was computed; no cell: the store does not know it, or need not.
-    fn written(&self, computed: Computed<M>, cell: Option<&Cell>) {
+    /// Takes over what was computed; no cell: the store does not know it, or need not, or perhaps does, as a value that is
+    /// unsure.
+    fn written(&self, computed: Computed<M>, cell: Option<&Cell>, unsure: Option<String>) {
         let Computed { next, differs, answers, turns, .. } = computed;
         let mut inner = self.inner();
         inner.base = next;
@@ -362,8 +392,9 @@ impl<M: Machine> Shared<M> {
             inner.clock = (cell.now, Instant::now());
             inner.apart = false;
             inner.kept.clear();
+            inner.unsure.clear();
         } else if differs {
-            inner.keep(&told);
+            inner.keep(&told, unsure);
         }
         inner.look_again(&self.rules);
         drop(inner);

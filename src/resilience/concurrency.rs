@@ -5,8 +5,9 @@
 //! tokens come far later than they once did. Calls that were under way before the last decrease say nothing more.
 //!
 //! A provider that was left alone and is called again gets a few calls first, and one more for every first token until
-//! there are as many as before (slow start), so that all that waited do not fall upon it at once. And the place of a
-//! call that failed stays empty until one goes well: while the breaker makes up its mind, nobody adds to the failures.
+//! there are as many as before (slow start), so that all that waited do not fall upon it at once; what was under way
+//! by then takes up no room. And the place of a call that failed stays empty until one goes well: while the breaker makes
+//! up its mind, nobody adds to the failures.
 
 use std::time::Duration;
 
@@ -32,13 +33,43 @@ pub enum Ended {
     Otherwise,
 }
 
+/// A job that was fetched to make calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Slow starts before it.
+    restarts: u64,
+}
+
 /// The right to have one call under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entered {
+    /// Slow starts before it began.
+    restarts: u64,
     /// Decreases before it began.
     decreases: u64,
     /// Whether it was the last that fitted.
     was_full: bool,
+}
+
+/// How many there are at present.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    all: u32,
+    /// Those of them that were there when slow start began.
+    older: u32,
+}
+
+impl Count {
+    const fn one_less(&mut self, is_older: bool) {
+        self.all = self.all.saturating_sub(1);
+        if is_older {
+            self.older = self.older.saturating_sub(1);
+        }
+    }
+
+    const fn newer(self) -> u32 {
+        self.all.saturating_sub(self.older)
+    }
 }
 
 /// The limit of one process for one provider and operation.
@@ -48,9 +79,12 @@ pub struct Concurrency {
     limit: f64,
     /// Where slow start ends; at or below the limit when there is none.
     regained: f64,
-    under_way: u32,
+    under_way: Count,
+    /// Jobs fetched to make calls, and not settled.
+    jobs: Count,
     /// Calls that failed since one went well.
     failed: u32,
+    restarts: u64,
     decreases: u64,
     /// The best latency seen, and the mean of the recent ones.
     least: Option<Duration>,
@@ -61,7 +95,18 @@ impl Concurrency {
     /// At most `most` calls; it begins there.
     pub fn new(most: u32) -> Self {
         let most = f64::from(most.max(1));
-        Self { most, limit: most, regained: most, under_way: 0, failed: 0, decreases: 0, least: None, recent: None }
+        Self {
+            most,
+            limit: most,
+            regained: most,
+            under_way: Count::default(),
+            jobs: Count::default(),
+            failed: 0,
+            restarts: 0,
+            decreases: 0,
+            least: None,
+            recent: None,
+        }
     }
 
     /// How many calls may be under way at present: one at least.
@@ -71,16 +116,35 @@ impl Concurrency {
 
     /// How many are.
     pub const fn under_way(&self) -> u32 {
-        self.under_way
+        self.under_way.all
+    }
+
+    /// How many more jobs may be fetched to make calls.
+    pub fn room(&self) -> u32 {
+        self.limit().saturating_sub(self.jobs.newer())
+    }
+
+    /// Counts a job that was fetched.
+    pub const fn fetch(&mut self) -> Fetched {
+        self.jobs.all += 1;
+        Fetched { restarts: self.restarts }
+    }
+
+    /// A fetched job is settled.
+    pub const fn settle(&mut self, fetched: Fetched) {
+        self.jobs.one_less(fetched.restarts < self.restarts);
     }
 
     /// Begins a call, unless there are as many as may be.
     pub fn enter(&mut self) -> Option<Entered> {
-        if self.under_way >= self.limit() {
-            return None;
-        }
-        self.under_way += 1;
-        Some(Entered { decreases: self.decreases, was_full: self.under_way >= self.limit() })
+        (self.under_way.newer() < self.limit()).then(|| self.push_in())
+    }
+
+    /// Begins a call, however many there are: for a probe, which goes alone.
+    pub fn push_in(&mut self) -> Entered {
+        self.under_way.all += 1;
+        let was_full = self.under_way.newer() >= self.limit();
+        Entered { restarts: self.restarts, decreases: self.decreases, was_full }
     }
 
     /// What failed so far has been judged.
@@ -94,6 +158,9 @@ impl Concurrency {
         self.decrease(0.0);
         self.limit = FIRST_CALLS.min(regained);
         self.regained = regained;
+        self.restarts += 1;
+        self.under_way.older = self.under_way.all;
+        self.jobs.older = self.jobs.all;
     }
 
     /// A call's first token came, or all of its answer.
@@ -105,7 +172,7 @@ impl Concurrency {
 
     /// A call is over.
     pub fn leave(&mut self, entered: Entered, ended: Ended) {
-        self.under_way = self.under_way.saturating_sub(1);
+        self.under_way.one_less(entered.restarts < self.restarts);
         if entered.decreases < self.decreases {
             return;
         }
@@ -116,7 +183,8 @@ impl Concurrency {
             Ended::Well(latency) => {
                 self.failed = 0;
                 let least = self.least.map_or(latency, |least| least.min(latency));
-                let recent = self.recent.unwrap_or(latency.as_secs_f64());
+                // After a decrease a single slow one must not be the mean of all.
+                let recent = self.recent.unwrap_or(least.as_secs_f64());
                 let recent = recent + (latency.as_secs_f64() - recent) * WEIGHT;
                 // What was best long ago may never come back: it is forgotten slowly.
                 self.least = Some(least.mul_f64(1.001));
@@ -258,5 +326,40 @@ mod tests {
         let mut concurrency = Concurrency::new(1);
         concurrency.restart();
         assert_eq!(concurrency.limit(), 1);
+    }
+    #[test]
+    fn what_was_under_way_before_slow_start_takes_up_no_room() {
+        let mut concurrency = Concurrency::new(64);
+        let jobs: Vec<_> = (0..60).map(|_| concurrency.fetch()).collect();
+        let long: Vec<_> = (0..60).map(|_| concurrency.enter().unwrap()).collect();
+        concurrency.restart();
+        assert_eq!((concurrency.room(), concurrency.under_way()), (4, 60));
+        let new: Vec<_> = std::iter::from_fn(|| concurrency.enter()).collect();
+        assert_eq!(new.len(), 4);
+        let fetched = concurrency.fetch();
+        assert_eq!(concurrency.room(), 3);
+        for (entered, job) in long.into_iter().zip(jobs) {
+            concurrency.leave(entered, QUICK);
+            concurrency.settle(job);
+        }
+        assert_eq!((concurrency.room(), concurrency.under_way()), (3, 4), "nor give any when they end");
+        concurrency.settle(fetched);
+        assert_eq!(concurrency.enter(), None);
+        let probe = concurrency.push_in();
+        concurrency.leave(probe, Ended::Otherwise);
+        assert_eq!(concurrency.enter(), None);
+    }
+
+    #[test]
+    fn one_slow_answer_does_not_end_slow_start() {
+        let mut concurrency = Concurrency::new(64);
+        round(&mut concurrency, QUICK);
+        concurrency.restart();
+        let one = concurrency.enter().unwrap();
+        concurrency.spoke(one);
+        concurrency.leave(one, Ended::Well(Duration::from_secs(2)));
+        let one = concurrency.enter().unwrap();
+        concurrency.spoke(one);
+        assert_eq!(concurrency.limit(), 6);
     }
 }

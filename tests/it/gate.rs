@@ -27,7 +27,11 @@ use tokio::time::timeout;
 
 use crate::{
     queue::redis_server::link_to,
-    support::{eventually, proxy::Proxy, redis::Server},
+    support::{
+        eventually,
+        proxy::Proxy,
+        redis::{Server, say},
+    },
 };
 
 /// One process of a deployment.
@@ -239,6 +243,38 @@ async fn failures_seen_while_the_store_was_away_count_beside_those_that_others_w
     assert_eq!(there.view().consecutive_failures, 5);
     cut_off.end().await;
     there.end().await;
+}
+
+#[tokio::test]
+async fn failures_that_the_store_took_down_without_an_answer_in_time_count_once() {
+    let server = Server::start(&[]).await;
+    let proxy = Proxy::start(server.port()).await;
+    let process = Process::start_at(&proxy.url(), LONG, |_| ());
+    let mut client = server.client().await;
+    let mut failures_in_a_row = async |count: u32| {
+        let expected = format!("\"consecutive\":{count},");
+        eventually(async || {
+            let cell: Option<String> = say(&mut client, "HGET {ragq}:cells breaker:openai:chat").await.unwrap();
+            cell.is_some_and(|cell| cell.contains(&expected)).then_some(())
+        })
+        .await;
+    };
+    process.fail(Code::ProviderError).await;
+    failures_in_a_row(1).await;
+    // Longer than anybody waits for a cell.
+    proxy.delay(Duration::from_millis(1_300));
+    for _ in 0..2 {
+        process.fail(Code::ProviderTimeout).await;
+    }
+    failures_in_a_row(3).await;
+    // Until it has asked again, whatever came of the first time.
+    let asked = proxy.seen("EVALSHA");
+    eventually(async || (proxy.seen("EVALSHA") > asked).then_some(())).await;
+    proxy.delay(Duration::ZERO);
+    process.fail(Code::ProviderError).await;
+    failures_in_a_row(4).await;
+    assert_eq!((process.view().state, process.view().consecutive_failures), (BreakerState::Closed, 4));
+    process.end().await;
 }
 
 #[tokio::test]
