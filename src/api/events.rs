@@ -4,7 +4,7 @@
 //! pages until it has caught up, then waits for the job's next change; it looks at least once a second,
 //! which also keeps the store's mark that somebody reads, so that the answer comes at a reader's pace.
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, error::Error, time::Duration};
 
 use axum::{
     extract::State,
@@ -109,7 +109,7 @@ impl Reader {
             Ok(Some(page)) => self.take(page),
             Ok(None) => self.phase = Phase::Ending,
             Err(error) => {
-                warn!(job.id = %self.job, error = %error, "event stream closed: the job store does not answer");
+                warn!(job.id = %self.job, error = &error as &dyn Error, "event stream closed: the job store does not answer");
                 self.phase = Phase::Ending;
             }
         }

@@ -11,7 +11,10 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{domain::failure::Failure, queue::StoreError};
+use crate::{
+    domain::failure::{Failure, chain},
+    queue::StoreError,
+};
 
 macro_rules! problems {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident, $title:literal;)*) => {
@@ -228,15 +231,7 @@ impl Problem {
 
     /// The error behind it with its own causes, for the log.
     pub fn cause(&self) -> Option<String> {
-        let mut text = String::new();
-        let mut next: Option<&dyn Error> = self.0.source.as_deref().map(|source| source as &dyn Error);
-        while let Some(error) = next {
-            let separator = if text.is_empty() { "" } else { ": " };
-            text.push_str(separator);
-            text.push_str(&error.to_string());
-            next = error.source();
-        }
-        (!text.is_empty()).then_some(text)
+        self.0.source.as_deref().map(|source| chain(source))
     }
 
     /// The body for the request `request_id`.

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use tracing::{Instrument, debug, error, info, info_span};
+use tracing::{Instrument, debug, error, error_span, info};
 
 use super::{
     input::traceparent,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::{clock::Timestamp, ids::JobId, origin::TraceContext},
-    telemetry::traces,
+    telemetry::{logs, traces},
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -68,7 +68,7 @@ pub async fn around(State(state): State<ApiState>, mut request: Request, next: N
     request.extensions_mut().insert(received.clone());
     let begun = Instant::now();
     // Whatever is logged meanwhile says which request it is about.
-    let span = info_span!("request", request.id = %received.id, trace_id = %received.context.trace);
+    let span = error_span!(target: logs::IDS, "request", request.id = %received.id, trace_id = %received.context.trace);
     let mut response = next.run(request).instrument(traced.clone()).instrument(span.clone()).await;
     if state.leaving.is_cancelled() {
         // A caller that keeps its connection would go on here until it breaks under a request.

@@ -1,6 +1,7 @@
 //! The stores a deployment names: opened, shown to the process through their ports, closed at the end.
 
 use std::{
+    error::Error,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::Arc,
@@ -80,7 +81,7 @@ impl OpenIndex {
         match self {
             Self::Embedded(index) => {
                 if let Err(error) = index.close().await {
-                    tracing::warn!(%error, "closing the index failed");
+                    tracing::warn!(error = &error as &dyn Error, "closing the index failed");
                 }
             }
             Self::Qdrant(_) => {}

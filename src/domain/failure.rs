@@ -4,7 +4,7 @@
 //! [`Code::breaker`] what the circuit breaker learns. Both are exhaustive: a new code does not compile
 //! until its consequences are stated.
 
-use std::{fmt, time::Duration};
+use std::{error::Error, fmt, iter, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -158,6 +158,12 @@ impl fmt::Display for Code {
     }
 }
 
+/// An error and all that stands behind it, outermost first, for logs: the last is often the one that says it.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let all = iter::successors(Some(error), |&error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// One failure, as adapters report it and workers act on it.
 #[derive(Debug, thiserror::Error)]
 #[error("{code}: {message}")]
@@ -172,7 +178,7 @@ pub struct Failure {
     pub probe: bool,
     /// The error behind it, for logs.
     #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
@@ -183,7 +189,7 @@ impl Failure {
 
     /// The same with the error that caused it.
     #[must_use]
-    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }

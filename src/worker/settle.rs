@@ -18,12 +18,12 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
-use tracing::{Instrument as _, Span, info_span};
+use tracing::{Instrument as _, Span, error_span};
 
 use super::{STORE_BACKOFF, backend::Handed};
 use crate::{
     domain::{
-        failure::{Code, Failure},
+        failure::{Code, Failure, chain},
         ids::Lease,
         job::{Delivery, JobError},
         spent::{ProviderUsage, Spent, UsageTotal},
@@ -35,6 +35,7 @@ use crate::{
     rag::Halt,
     resilience::decision::{Decision, RetryPolicy},
     telemetry::{
+        logs,
         metrics::{Fate, Metrics, Operation},
         traces,
     },
@@ -106,7 +107,8 @@ where
 /// Whatever is logged within says which job it is about, and which request that came of.
 fn span_of(delivery: &Delivery) -> Span {
     let (job, origin) = (delivery.lease.job, &delivery.origin);
-    info_span!(
+    error_span!(
+        target: logs::IDS,
         "job",
         request.id = %origin.request_id(job),
         trace_id = %origin.trace_id(job),
@@ -293,7 +295,7 @@ fn flow_of(settlement: &Settlement) -> Option<Flow> {
 /// One line per delivery.
 fn log(settlement: &Settlement, failure: Option<&Failure>) {
     let code = failure.map_or("", |failure| failure.code.as_str());
-    let source = failure.map(causes).unwrap_or_default();
+    let source = failure.and_then(Error::source).map(chain).unwrap_or_default();
     match settlement {
         Settlement::Finish(Finish::Completed { .. }) => {
             tracing::info!("job completed");
@@ -311,12 +313,6 @@ fn log(settlement: &Settlement, failure: Option<&Failure>) {
             tracing::info!("job handed back");
         }
     }
-}
-
-/// All that stands behind a failure, outermost first: the last is often the one that says it.
-fn causes(failure: &Failure) -> String {
-    let causes = std::iter::successors(failure.source(), |&cause| cause.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Reads an error of the service stack: our own [`Halt`], a timeout, a panic, or something unforeseen.

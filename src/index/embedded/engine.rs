@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    error::Error,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
@@ -149,7 +150,7 @@ impl Engine {
             let replaced = rest().inspect_err(|_| {
                 if let Err(second) = self.erase(number) {
                     // Nobody sees it, and the next opening clears it.
-                    tracing::warn!(error = %second, "half a document stays in the index");
+                    tracing::warn!(error = &second as &dyn Error, "half a document stays in the index");
                 }
             })?;
             (number, replaced)

@@ -11,8 +11,9 @@
 //! 5. the account: what goes wrong below is reported through the ticket; a reply takes it along, for whoever reads the
 //!    reply to report how it ended. A call that is dropped drops its ticket;
 //! 6. the timeout until the reply has begun: until its headers, or until the whole body if it is an error;
-//! 7. the judge: what any reply says of the provider's limits is learned; one that is no success becomes a [`Failure`], so that everything outside it, and
-//!    async-openai itself, which logs the bodies of errors, sees a code and never a body;
+//! 7. the judge: what any reply says of the provider's limits is learned; one that is no success becomes a
+//!    [`Failure`], so that everything outside it, and async-openai itself, which logs the bodies of errors, sees a
+//!    code and never a body;
 //! 8. the transport: one request, with a timeout for connecting, no redirects, and no retry anywhere. The
 //!    job retries, nobody else.
 //!

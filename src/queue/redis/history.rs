@@ -1,6 +1,6 @@
 //! The history: told by each process, read by the API.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, error::Error, time::Duration};
 
 use super::{Shared, error::CallError, link::Confirm, scripts};
 use crate::{
@@ -24,7 +24,7 @@ pub(super) async fn tell_if_due(shared: &Shared) {
     if shared.history.told.is_due(now)
         && let Err(error) = tell(shared).await
     {
-        tracing::warn!(%error, "the history could not be written");
+        tracing::warn!(error = &error as &dyn Error, "the history could not be written");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The history: what this process counted is written now and then, in a step of its own.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, error::Error, time::Duration};
 
 use super::{SqliteJobStore, rows, sql, writer::Durability};
 use crate::{
@@ -27,7 +27,7 @@ impl SqliteJobStore {
         if self.told.is_due(self.shared.clock.now())
             && let Err(error) = self.tell_history().await
         {
-            tracing::warn!(%error, "the history could not be written");
+            tracing::warn!(error = &error as &dyn Error, "the history could not be written");
         }
     }
 

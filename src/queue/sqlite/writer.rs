@@ -13,6 +13,7 @@
 //! takes the store back to an earlier state, never to a broken one.
 
 use std::{
+    error::Error,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -190,7 +191,7 @@ impl Loop {
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
-            tracing::error!(%error, "job store could not roll back");
+            tracing::error!(error = &error as &dyn Error, "job store could not roll back");
         }
         Err(error)
     }

@@ -1,8 +1,9 @@
 //! Sets up logging: on standard error, for people or as one JSON object a line.
 //!
 //! Lines about a job or a request say which: the spans around them carry the ids (`job.id`, `request.id`, `trace_id`),
-//! and [`json`] puts what spans carry on the lines themselves. What is logged is the business of the place that handles an event: a constant lowercase phrase with fields
-//! (`job.id`, `job.attempt`), never a prompt, payload or secret.
+//! and [`json`] puts what spans carry on the lines themselves. Those spans have a target of their own, [`IDS`]: a filter
+//! that lets a line through never takes its ids away. What is logged is the business of the place that handles an
+//! event: a constant lowercase phrase with fields (`job.id`, `job.attempt`), never a prompt, payload or secret.
 
 mod json;
 
@@ -18,6 +19,9 @@ use tracing_subscriber::{
 
 use super::traces::is_traced;
 use crate::config::settings::{Log, LogFormat};
+
+/// The target of the spans, at `error`, that say what the lines within are about.
+pub const IDS: &str = "ragq::ids";
 
 /// Libraries that say at `info` what helps nobody but their authors.
 const NOISY: &str =
@@ -50,13 +54,15 @@ where
 /// A layer of any kind.
 pub type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
-/// The filter as configured, with noisy libraries at `warn` unless it names them or lets less through anyway.
+/// The filter as configured, with ids wherever anything is logged, and with noisy libraries at `warn` unless it names
+/// them or lets less through anyway.
 fn filter(text: &str) -> Result<EnvFilter, ParseError> {
     let given = EnvFilter::builder().parse(text)?;
+    // Of two directives for one target the later one counts.
     match given.max_level_hint() {
-        Some(level) if level <= LevelFilter::WARN => Ok(given),
-        // Of two directives for one target the later one counts.
-        _ => EnvFilter::builder().parse(format!("{NOISY},{text}")),
+        Some(LevelFilter::OFF) => Ok(given),
+        Some(level) if level <= LevelFilter::WARN => EnvFilter::builder().parse(format!("{IDS}=error,{text}")),
+        _ => EnvFilter::builder().parse(format!("{IDS}=error,{NOISY},{text}")),
     }
 }
 
@@ -76,9 +82,15 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_lets_little_through_is_left_alone() {
-        for text in ["off", "error", "warn"] {
-            assert_eq!(levels(text), text);
+    fn a_filter_that_lets_little_through_lets_no_more_through_than_ids() {
+        assert_eq!(levels("off"), "off");
+        for text in ["error", "warn", "ragq::queue=warn"] {
+            let directives = levels(text);
+            let mut directives: Vec<_> = directives.split(',').collect();
+            directives.sort_unstable();
+            let mut wanted = [text, "ragq::ids=error"];
+            wanted.sort_unstable();
+            assert_eq!(directives, wanted);
         }
     }
 

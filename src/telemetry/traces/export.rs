@@ -4,6 +4,7 @@
 //! SDK's own words about it are left out: it would say them for every batch.
 
 use std::{
+    error::Error,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -106,7 +107,10 @@ impl ExportsSpans for Told {
         let was_away = self.away.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !was_away => {
-                tracing::warn!(%error, "traces can't be sent to the collector; until they can, they are lost");
+                tracing::warn!(
+                    error = error as &dyn Error,
+                    "traces can't be sent to the collector; until they can, they are lost"
+                );
             }
             Ok(()) if was_away => tracing::info!("traces reach the collector again"),
             Ok(()) | Err(_) => {}

@@ -13,6 +13,28 @@ use crate::support::{
 /// What stands in document, question, answer, key and refusal, and must not stand in a log.
 const SECRET: &str = "SECRET";
 
+fn document() -> Value {
+    json!({ "title": SECRET, "text": "The SECRET of the harbour is kept in the lighthouse." })
+}
+
+fn question() -> Value {
+    json!({ "query": "Where is the SECRET of the harbour?" })
+}
+
+/// Submits; the job when it is completed or dead.
+async fn ended(up: &Up, path: &str, request_id: &str, body: Value) -> Value {
+    let http = reqwest::Client::builder().build().unwrap();
+    let request = http.post(format!("{}{path}", up.url)).header("x-request-id", request_id).json(&body);
+    let accepted: Value = request.send().await.unwrap().json().await.unwrap();
+    let job = accepted["job_id"].as_str().expect("a job").to_owned();
+    eventually(async || {
+        let status = http.get(format!("{}/job-status?job_id={job}&wait_ms=1000", up.url)).send().await.unwrap();
+        let status: Value = status.json().await.unwrap();
+        ["completed", "dead"].contains(&status["status"].as_str()?).then_some(status)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn every_line_of_a_job_s_life_names_it_and_its_request_and_none_its_content() {
     let folder = tempfile::tempdir().unwrap();
@@ -27,21 +49,8 @@ async fn every_line_of_a_job_s_life_names_it_and_its_request_and_none_its_conten
     ];
     let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let up = Up::start_logging(&folder.path().join("data"), &environment, &[], File::create(&log).unwrap()).await;
-    let http = reqwest::Client::builder().build().unwrap();
-    let post = async |path: &str, request_id: &str, body: Value| {
-        let request = http.post(format!("{}{path}", up.url)).header("x-request-id", request_id).json(&body);
-        let accepted: Value = request.send().await.unwrap().json().await.unwrap();
-        let job = accepted["job_id"].as_str().expect("a job").to_owned();
-        eventually(async || {
-            let status = http.get(format!("{}/job-status?job_id={job}&wait_ms=1000", up.url)).send().await.unwrap();
-            let status: Value = status.json().await.unwrap();
-            (status["status"] == "completed").then_some(status)
-        })
-        .await
-    };
-    let text = "The SECRET of the harbour is kept in the lighthouse.";
-    let document = post("/documents", "r-put", json!({ "title": SECRET, "text": text })).await;
-    let question = post("/chat", "r-ask", json!({ "query": "Where is the SECRET of the harbour?" })).await;
+    let document = ended(&up, "/documents", "r-put", document()).await;
+    let question = ended(&up, "/chat", "r-ask", question()).await;
     assert_eq!(question["deliveries"], 2);
     up.stop().await;
     provider.finish();
@@ -65,4 +74,29 @@ async fn every_line_of_a_job_s_life_names_it_and_its_request_and_none_its_conten
     let attempts: Vec<_> = lines.iter().filter(|line| line["job.id"] == question["job_id"]).collect();
     let attempts: Vec<_> = attempts.iter().filter_map(|line| line["job.attempt"].as_u64()).collect();
     assert_eq!((attempts.first(), attempts.last()), (Some(&1), Some(&2)));
+}
+
+#[tokio::test]
+async fn what_is_logged_alone_names_its_job_and_request_too() {
+    for filter in ["warn", "ragq::worker=info"] {
+        let folder = tempfile::tempdir().unwrap();
+        let provider = ScriptedProvider::start(vec![Reply::status(400)]).await;
+        let (base_url, log) = (provider.base_url(), folder.path().join("log"));
+        let environment = [
+            ("OPENAI_BASE_URL", base_url.as_str()),
+            ("OPENAI_API_KEY", "sk-SECRET"),
+            ("RAGQ_LOG__FORMAT", "json"),
+            ("RUST_LOG", filter),
+        ];
+        let up = Up::start_logging(&folder.path().join("data"), &environment, &[], File::create(&log).unwrap()).await;
+        assert_eq!(ended(&up, "/documents", "r-put", document()).await["status"], "completed");
+        let job = ended(&up, "/chat", "r-ask", question()).await;
+        up.stop().await;
+        let text = std::fs::read_to_string(&log).unwrap();
+        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let said = lines.find(|line| line["message"] == "job dead").unwrap_or_else(|| panic!("{filter}: {text}"));
+        assert_eq!((&said["job.id"], &said["request.id"]), (&job["job_id"], &json!("r-ask")), "{filter}: {said}");
+        assert!(said["trace_id"].is_string() && said["job.attempt"] == 1, "{filter}: {said}");
+        provider.finish();
+    }
 }
