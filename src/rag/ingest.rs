@@ -11,7 +11,10 @@ use std::{
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
-use super::{Halt, kept::KeptVectors};
+use super::{
+    Halt,
+    kept::{KeptVectors, Key},
+};
 use crate::{
     domain::{
         document::{Change, Chunk, DocumentCommit, DocumentRecord, DocumentVersion},
@@ -19,7 +22,7 @@ use crate::{
         job::Delivery,
         spent::Spent,
     },
-    extract::{Extracted, Extractor},
+    extract::Extractor,
     index::{IndexedDocument, PassageIndex},
     model::{Bounds, Embedder},
     queue::{Deliveries, Documents, Finish},
@@ -29,7 +32,7 @@ use crate::{
     },
 };
 
-/// How long a batch may wait for its turn: put off, the document would lose those before it.
+/// How long a batch may wait for its turn: put off to another worker, the document would begin anew.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Takes in, replaces and deletes documents.
@@ -94,7 +97,11 @@ impl Ingest {
         let bytes = self.store.upload(delivery.lease.job).await?.ok_or(Halt::LeaseLost)?;
         let extract = self.extractor.extract(document.format, bytes, &document.title);
         let extracted = self.stage(IngestStage::Extract, extract).await?;
-        let vectors = self.stage(IngestStage::Embed, self.embed(&extracted, spent)).await?;
+        let keys: Vec<Key> = match self.embedder {
+            Some(_) => extracted.chunks.iter().map(|chunk| Key::of(&embedded_text(chunk))).collect(),
+            None => Vec::new(),
+        };
+        let vectors = self.stage(IngestStage::Embed, self.embed(&extracted.chunks, &keys, spent)).await?;
         let chunks = extracted.chunks.len() as u32;
         let text_bytes = extracted.text.len() as u64;
         let title = title(document, extracted.title.as_deref());
@@ -111,6 +118,7 @@ impl Ingest {
             embedding_model: self.embedding_model(),
         };
         self.stage(IngestStage::Index, self.index.put(indexed)).await?;
+        self.kept.forget(&keys);
         Ok(finish(
             document,
             DocumentCommit::Replaced {
@@ -142,30 +150,19 @@ impl Ingest {
         self.embedder.as_ref().map(|embedder| embedder.model().to_owned())
     }
 
-    /// One vector per chunk. The title and headings go in front: a chunk alone often does not say what it is about. What
-    /// was embedded before something goes wrong is kept for the next time.
-    async fn embed(&self, extracted: &Extracted, spent: &Spent) -> Result<Vec<Vec<f32>>, Failure> {
+    /// One vector per chunk. The title and headings go in front: a chunk alone often does not say what it is about. Each
+    /// batch is kept, by `keys`, the moment it is there: whatever happens before all are in the index, the next time
+    /// finds it.
+    async fn embed(&self, chunks: &[Chunk], keys: &[Key], spent: &Spent) -> Result<Vec<Vec<f32>>, Failure> {
         let Some(embedder) = &self.embedder else { return Ok(Vec::new()) };
         let bounds = Bounds { deadline: None, patience: PATIENCE, spent: spent.clone() };
-        let chunks = &extracted.chunks;
-        let mut vectors: Vec<_> = chunks.iter().map(|chunk| self.kept.take(&embedded_text(chunk))).collect();
+        let mut vectors: Vec<_> = keys.iter().map(|key| self.kept.get(*key)).collect();
         let missing: Vec<usize> = (0..chunks.len()).filter(|number| vectors[*number].is_none()).collect();
         for batch in missing.chunks(self.batch) {
             let texts: Vec<String> = batch.iter().map(|number| embedded_text(&chunks[*number])).collect();
-            match embedder.embed(&texts, &bounds).await {
-                Ok(more) => {
-                    for (number, vector) in batch.iter().zip(more) {
-                        vectors[*number] = Some(vector);
-                    }
-                }
-                Err(failure) => {
-                    for (chunk, vector) in chunks.iter().zip(vectors) {
-                        if let Some(vector) = vector {
-                            self.kept.keep(&embedded_text(chunk), vector);
-                        }
-                    }
-                    return Err(failure);
-                }
+            for (number, vector) in batch.iter().zip(embedder.embed(&texts, &bounds).await?) {
+                self.kept.keep(keys[*number], &vector);
+                vectors[*number] = Some(vector);
             }
         }
         Ok(vectors.into_iter().flatten().collect())

@@ -8,6 +8,7 @@ use super::row::{ANSWER, Counted};
 use crate::support::{
     app::TestApp,
     provider::{Reply, ScriptedProvider},
+    qdrant::{self, Fault},
 };
 
 const SHORT_MS: u64 = 2_000;
@@ -93,25 +94,74 @@ async fn a_question_whose_embedding_fails_is_answered_from_words_alone() {
     app.finish().await;
 }
 
+/// A document of more than six chunks.
+fn long_document() -> Value {
+    let sentences = (0..600).map(|number| format!("Tide number {number} is higher than the one before it. "));
+    json!({ "title": "Tides", "text": sentences.collect::<String>() })
+}
+
+/// The provider was sent every chunk of the document once, and those of the calls `again` once more.
+fn was_sent_once_but(provider: &ScriptedProvider, again: &[usize], view: &Value) {
+    assert_eq!(view["status"], "completed", "{view}");
+    let chunks = view["result"]["chunks"].as_u64().unwrap();
+    assert!(chunks > 6, "{view}");
+    let sent: Vec<Vec<Value>> =
+        provider.calls().iter().map(|call| call.body["input"].as_array().unwrap().clone()).collect();
+    let twice: usize = again.iter().map(|call| sent[*call].len()).sum();
+    let mut all = sent.concat();
+    assert_eq!(all.len(), chunks as usize + twice, "only what was not answered is sent again");
+    all.sort_by_key(Value::to_string);
+    all.dedup();
+    assert_eq!(all.len(), chunks as usize);
+}
+
 #[tokio::test]
 async fn a_document_that_is_put_off_midway_is_not_embedded_twice() {
     let busy = Reply::status(503).header("retry-after-ms", "200").for_embeddings();
     let provider = ScriptedProvider::start(vec![vectors(), vectors(), busy, Reply::default_forever(vectors())]).await;
     let app = app_of(&provider, |app| app.embedding.batch = 2).await;
-    let sentences = (0..600).map(|number| format!("Tide number {number} is higher than the one before it. "));
-    let text = sentences.collect::<Vec<_>>().concat();
-    let job = app.submit("/documents", json!({ "title": "Tides", "text": text })).await;
+    let job = app.submit("/documents", long_document()).await;
     let view = app.wait_for(&job).await;
-    assert_eq!((&view["status"], &view["deferrals"]), (&"completed".into(), &1.into()), "{view}");
-    let chunks = view["result"]["chunks"].as_u64().unwrap();
-    assert!(chunks > 6, "{view}");
-    let sent: Vec<_> = provider.calls().iter().map(|call| call.body["input"].clone()).collect();
-    let inputs = |calls: &[Value]| calls.iter().flat_map(|call| call.as_array().unwrap().clone()).collect::<Vec<_>>();
-    let (mut all, refused) = (inputs(&sent), inputs(&sent[2..3]));
-    assert_eq!(all.len() as u64, chunks + refused.len() as u64, "only what was refused is sent again");
-    all.sort_by_key(Value::to_string);
-    all.dedup();
-    assert_eq!(all.len() as u64, chunks);
+    assert_eq!(view["deferrals"], 1, "{view}");
+    was_sent_once_but(&provider, &[2], &view);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_document_that_is_dropped_in_the_middle_of_a_call_is_not_embedded_twice() {
+    let stalled = Reply::stall().for_embeddings();
+    let provider =
+        ScriptedProvider::start(vec![vectors(), vectors(), stalled, Reply::default_forever(vectors())]).await;
+    let app = app_of(&provider, |app| app.embedding.batch = 2).await;
+    let job = app.submit("/documents", long_document()).await;
+    provider.until("the third call", |counts| counts.calls == 3).await;
+    app.send(Method::DELETE, &format!("/jobs/{job}"), Value::Null).await;
+    let again = app.submit("/documents", long_document()).await;
+    was_sent_once_but(&provider, &[2], &app.wait_for(&again).await);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_document_that_the_index_refuses_is_not_embedded_twice() {
+    let provider = ScriptedProvider::start(vec![Reply::default_forever(vectors())]).await;
+    let qdrant = qdrant::Server::start();
+    qdrant.inject("upsert", 0, 1, Fault::Status(tonic::Code::FailedPrecondition, "not now"));
+    let app = app_of(&provider, |app| {
+        app.embedding.batch = 2;
+        app.index.qdrant_url = Some(qdrant.url());
+    })
+    .await;
+    let job = app.submit("/documents", long_document()).await;
+    let view = app.wait_for(&job).await;
+    assert_eq!(view["attempt"], 2, "{view}");
+    was_sent_once_but(&provider, &[], &view);
+    // In the index, they are let go: taken in under another name, it is embedded anew.
+    let calls = provider.counts().calls;
+    let mut other = long_document();
+    other["document_id"] = "other".into();
+    let job = app.submit("/documents", other).await;
+    assert_eq!(app.wait_for(&job).await["status"], "completed");
+    assert_eq!(provider.counts().calls, 2 * calls);
     app.finish().await;
 }
 
