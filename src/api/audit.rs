@@ -11,7 +11,7 @@ use super::{
     state::ApiState,
 };
 use crate::{
-    domain::audit::{AdminAction, AuditEntry, AuditNote, AuditStage},
+    domain::audit::{ActionId, AdminAction, AuditEntry, AuditNote, AuditStage},
     queue::Page,
 };
 
@@ -56,6 +56,7 @@ impl Admin {
     ) -> Result<T> {
         let Deed { action: what, subject, detail } = deed;
         let mut note = AuditNote {
+            action_id: Some(ActionId::new(state.clock.now())),
             action: what,
             stage: AuditStage::Begun,
             actor: self.name.to_owned(),

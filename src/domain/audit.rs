@@ -1,7 +1,10 @@
 //! What operators did: the entries of the audit log, which is only ever added to.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use ulid::Ulid;
 use utoipa::ToSchema;
 
 use super::{clock::Timestamp, job::words};
@@ -45,12 +48,35 @@ impl AuditStage {
     }
 }
 
+/// One action's own id, a ULID: what its entries have in common, since a request's id is the caller's to choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+pub struct ActionId(Ulid);
+
+impl ActionId {
+    /// A new id for an action begun at this instant.
+    pub fn new(at: Timestamp) -> Self {
+        Self(Ulid::from_parts(at.0.max(0) as u64, rand::random()))
+    }
+}
+
+impl fmt::Display for ActionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// An entry of the audit log, before the store stamps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditNote {
+    /// Which action; none in entries from before actions had an id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub action_id: Option<ActionId>,
     /// What was done.
     pub action: AdminAction,
-    /// How far it had got: one entry is written before it and one after, with the same `request_id`.
+    /// How far it had got: one entry is written before it and one after, with the same `action_id`.
     #[serde(default = "AuditStage::once")]
     pub stage: AuditStage,
     /// By whom: the name of the token that was shown.
@@ -68,6 +94,13 @@ pub struct AuditNote {
     /// What was asked for; never a payload.
     #[schema(value_type = Option<Object>, required)]
     pub detail: Option<Value>,
+}
+
+impl AuditNote {
+    /// What tells it from every other note of an action with an id: it may be handed to a store twice.
+    pub fn key(&self) -> Option<String> {
+        self.action_id.map(|action| format!("{action}:{}", self.stage))
+    }
 }
 
 /// An entry of the audit log.

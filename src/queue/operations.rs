@@ -205,7 +205,7 @@ pub trait Operations: Send + Sync {
     /// One step of cancelling all jobs of a kind that are in a state (queued, scheduled or running).
     async fn cancel_some(&self, kind: Kind, status: Status, step: CancelStep) -> Result<CancelTally>;
 
-    /// Adds an entry to the audit log.
+    /// Adds an entry to the audit log; one that has a key is there once however often it is added.
     async fn note(&self, note: &AuditNote) -> Result<()>;
 
     /// The audit log, newest first, from after `cursor`.

@@ -5,10 +5,13 @@ import { ago, count, date, plain } from "./words.js";
 
 const PAGE = 100;
 
+/** What the entries of an action have in common; those of an older ragq have no `action_id`. */
+const nameOf = (entry) => entry.action_id ?? entry.request_id + entry.action;
+
 /** An entry is written before and after each action: once it has an outcome, that it was begun is no news. */
 function actions(entries) {
-  const ended = new Set(entries.filter(({ stage }) => stage !== "begun").map((entry) => entry.request_id + entry.action));
-  return entries.filter(({ stage, ...entry }) => stage !== "begun" || !ended.has(entry.request_id + entry.action));
+  const ended = new Set(entries.filter(({ stage }) => stage !== "begun").map(nameOf));
+  return entries.filter((entry) => entry.stage !== "begun" || !ended.has(nameOf(entry)));
 }
 
 const OUTCOMES = { begun: ["wait", "begun"], done: ["good", "done"], failed: ["bad", "failed"] };
@@ -37,7 +40,7 @@ function List() {
   if (!value.items.length) return html`<${Empty} title="Nothing was done yet"><p>Whatever an operator pauses, resumes, replays, discards or cancels is written down here.</p><//>`;
   return html`<div class="card scroll" tabindex="0" role="region" aria-label="Audit log"><table>
       <thead><tr><th>When</th><th>What</th><th class="num">How many</th><th class="wide-cell">Who</th></tr></thead>
-      <tbody>${actions(value.items).map((entry) => html`<${Row} key=${entry.request_id + entry.action + entry.stage} entry=${entry} />`)}</tbody>
+      <tbody>${actions(value.items).map((entry) => html`<${Row} key=${nameOf(entry) + entry.stage} entry=${entry} />`)}</tbody>
     </table></div>
     ${value.more && html`<div><${Button} onClick=${() => setPages(pages + 1)}>Load more<//></div>`}`;
 }

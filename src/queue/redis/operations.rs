@@ -190,11 +190,11 @@ impl Operations for RedisJobStore {
     }
 
     async fn note(&self, note: &AuditNote) -> Result<()> {
-        let json = to_json(note);
+        let (key, json) = (note.key().unwrap_or_default(), to_json(note));
         Ok(self
             .shared
             .call(&scripts::NOTE, Confirm::Durable, |command| {
-                command.arg(&json);
+                command.arg(&key).arg(&json);
             })
             .await?)
     }

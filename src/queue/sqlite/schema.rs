@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_usage.sql"),
     include_str!("migrations/0008_origin.sql"),
     include_str!("migrations/0009_deletions.sql"),
+    include_str!("migrations/0010_audit_once.sql"),
 ];
 
 /// Statements kept prepared per connection: more than there are.

@@ -1,5 +1,17 @@
 //! Queue and Dead letters: figures, pause and resume, breakers; letters read, edited, replayed, discarded.
 
+use std::sync::Arc;
+
+use ragq::{
+    domain::{
+        audit::{ActionId, AdminAction, AuditNote, AuditStage},
+        clock::{Clock as _, SystemClock},
+    },
+    queue::{
+        Operations as _,
+        sqlite::{SqliteJobStore, SqliteOptions},
+    },
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -93,6 +105,40 @@ async fn many_jobs_are_cancelled_by_kind_and_state_after_a_dry_run_and_the_audit
     assert!(pause.contains("pause queue done chat"), "{rows}");
     tab.click("link", "Queue").await;
     tab.says("By kind, over the last hour").await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn a_cut_off_action_is_shown_beside_a_finished_one_of_the_same_request_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(SystemClock);
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    let path = folder.path().join("data").join("jobs.db");
+    let store = SqliteJobStore::open(&path, SqliteOptions::default(), clock.clone()).unwrap();
+    // What two discards leave behind whose caller called both requests the same, the second one killed midway.
+    let begun = |subject: &str| AuditNote {
+        action_id: Some(ActionId::new(clock.now())),
+        action: AdminAction::DiscardLetter,
+        stage: AuditStage::Begun,
+        actor: "admin".into(),
+        remote_address: None,
+        request_id: "cleanup".into(),
+        subject: Some(subject.into()),
+        count: 0,
+        detail: None,
+    };
+    let first = begun("first-letter");
+    let done = AuditNote { stage: AuditStage::Done, count: 1, ..first.clone() };
+    for note in [first, done, begun("second-letter")] {
+        store.note(&note).await.unwrap();
+    }
+    store.close().await;
+    let site = Site::start_on(folder).await;
+    let tab = unlocked(&site, "#/queue/audit").await;
+    tab.until("document.querySelectorAll('tbody tr').length === 2").await;
+    let rows = tab.eval("[...document.querySelectorAll('tbody tr')].map((row) => row.innerText)").await;
+    let shows = |row: usize, words: [&str; 2]| words.iter().all(|word| rows[row].as_str().unwrap().contains(word));
+    assert!(shows(0, ["begun", "second-letter"]) && shows(1, ["done", "first-letter"]), "{rows}");
     tab.finish();
 }
 

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -65,6 +66,14 @@ impl Site {
         Self { url, browser, http, _running: running }
     }
 
+    /// A site in one process whose data folder, `data` in this folder, may have been used before.
+    pub async fn start_on(folder: TempDir) -> Self {
+        let browser = Browser::start();
+        let (url, running) = embedded_in(folder, &[("RAGQ_ADMIN_TOKEN", ADMIN_TOKEN), ("RUST_LOG", "warn")]).await;
+        let http = reqwest::Client::builder().build().expect("a client");
+        Self { url, browser, http, _running: running }
+    }
+
     /// The page at this place.
     pub async fn open(&self, hash: &str) -> Tab {
         self.browser.open(&format!("{}/{hash}", self.url)).await
@@ -108,7 +117,10 @@ impl Site {
 }
 
 async fn embedded(settings: &[(&str, &str)]) -> (String, Box<dyn Any>) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    embedded_in(tempfile::tempdir().expect("a temporary folder"), settings).await
+}
+
+async fn embedded_in(folder: TempDir, settings: &[(&str, &str)]) -> (String, Box<dyn Any>) {
     let up = Up::start(&folder.path().join("data"), settings).await;
     (up.url.clone(), Box::new((up, folder)))
 }

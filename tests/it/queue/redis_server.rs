@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use ragq::{
     domain::{
+        audit::{ActionId, AuditNote, AuditStage},
         clock::{ManualClock, Timestamp},
         event::EventKind,
         ids::JobId,
@@ -125,6 +126,24 @@ async fn a_piece_of_an_answer_outlasts_an_absence_beyond_all_patience_and_is_wri
     assert!(matches!(written.unwrap(), Fenced::Applied(_)));
     let log = store.events(&"default".into(), id, None, 10).await.unwrap().unwrap().events;
     assert_eq!(log.iter().map(|event| event.kind.name()).collect::<Vec<_>>(), ["created", "started", "delta"]);
+}
+
+#[tokio::test]
+async fn a_note_whose_answer_is_lost_is_in_the_audit_log_once() {
+    let server = Server::start(&[]).await;
+    let proxy = Proxy::start(server.port()).await;
+    let options = options(&Limits::default());
+    let store = RedisJobStore::new(link_to(&proxy.url(), &options), options);
+    let note = |stage| AuditNote { action_id: Some(ActionId::new(START)), stage, ..contract::control::note(1) };
+    // From now on the server has the script: what is cut is the answer to it, not that it is missing.
+    store.note(&note(AuditStage::Begun)).await.unwrap();
+    for cut in [0, 3] {
+        let seen = proxy.seen("EVALSHA");
+        proxy.cut("EVALSHA", cut);
+        store.note(&note(AuditStage::Done)).await.unwrap();
+        assert_eq!(proxy.seen("EVALSHA") - seen, 2, "it was sent again");
+    }
+    assert_eq!(store.audit(None, 10).await.unwrap().items.len(), 3);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Cancelling many, the audit log, the history.
 
 use ragq::{
-    domain::audit::{AdminAction, AuditNote, AuditStage},
+    domain::audit::{ActionId, AdminAction, AuditNote, AuditStage},
     queue::{
         CancelStep, CancelTally,
         history::{Flow, HistoryInterval, Span},
@@ -54,8 +54,9 @@ pub async fn jobs_of_a_kind_and_state_are_cancelled_in_steps<F: Fixture>() {
     adds_up(&*store, 8).await;
 }
 
-fn note(number: u64) -> AuditNote {
+pub fn note(number: u64) -> AuditNote {
     AuditNote {
+        action_id: None,
         action: AdminAction::DiscardLetter,
         stage: if number == 1 { AuditStage::Begun } else { AuditStage::Done },
         actor: "admin".into(),
@@ -90,6 +91,24 @@ pub async fn the_audit_log_is_read_newest_first_and_kept_for_its_time<F: Fixture
     store.upkeep().await.unwrap();
     let left: Vec<_> = store.audit(None, 10).await.unwrap().items.into_iter().map(|entry| entry.note.count).collect();
     assert_eq!(left, [4], "90 days are over for the others");
+}
+
+pub async fn an_entry_of_the_audit_log_is_there_once_however_often_it_is_added<F: Fixture>() {
+    let mut fixture = F::open(Limits::default()).await;
+    let (first, second) = (Some(ActionId::new(START)), Some(ActionId::new(START)));
+    let begun = AuditNote { action_id: first, ..note(1) };
+    let done = AuditNote { stage: AuditStage::Done, ..begun.clone() };
+    let other = AuditNote { action_id: second, ..begun.clone() };
+    for note in [&begun, &begun, &other, &done] {
+        fixture.store().note(note).await.unwrap();
+    }
+    fixture.reopen().await;
+    fixture.pass(Duration::from_mins(1)).await;
+    let store = fixture.store();
+    store.note(&begun).await.unwrap();
+    let entries = store.audit(None, 10).await.unwrap().items;
+    let notes: Vec<_> = entries.into_iter().map(|entry| entry.note).collect();
+    assert_eq!(notes, [done, other, begun]);
 }
 
 pub async fn the_history_adds_up_what_processes_count_and_what_the_store_does<F: Fixture>() {

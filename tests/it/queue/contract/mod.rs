@@ -139,6 +139,7 @@ macro_rules! every_case {
             cells: who_watches_is_told_of_announced_changes_alone;
             cells: a_cell_is_still_there_after_a_restart;
             control: jobs_of_a_kind_and_state_are_cancelled_in_steps;
+            control: an_entry_of_the_audit_log_is_there_once_however_often_it_is_added;
             control: the_audit_log_is_read_newest_first_and_kept_for_its_time;
             control: the_history_adds_up_what_processes_count_and_what_the_store_does;
             documents: deletions_are_handed_over_by_themselves;
