@@ -125,6 +125,7 @@ pub struct App {
     clock: Arc<dyn Clock>,
     keys: api::ApiKeys,
     gates: Arc<Gates>,
+    deeds: api::Deeds,
     program: PathBuf,
     role: Role,
     queue_setup: String,
@@ -185,6 +186,7 @@ impl App {
             clock,
             keys,
             gates,
+            deeds: api::Deeds::default(),
             program,
             role,
             queue_setup,
@@ -252,6 +254,11 @@ impl App {
         if self.role.serves() { api::router(state) } else { api::probes(state) }
     }
 
+    /// What operators ordered over HTTP and is under way.
+    pub fn deeds(&self) -> api::Deeds {
+        self.deeds.clone()
+    }
+
     fn api_state(&self, leaving: CancellationToken, drain: CancellationToken) -> api::ApiState {
         api::ApiState::new(api::ApiParts {
             store: self.store.clone(),
@@ -264,6 +271,7 @@ impl App {
             admin_token: self.settings.api.admin_token.as_ref().map(|token| api::Token::new(token.expose())),
             leaving,
             drain,
+            deeds: self.deeds.clone(),
             health: self.gates.clone(),
             setup: self.setup(),
             metrics: self.metrics.clone(),

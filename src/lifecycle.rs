@@ -26,6 +26,9 @@ const LAST_SECONDS: Duration = Duration::from_secs(5);
 /// How long requests may: an upload takes its time.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);
 
+/// How long what operators ordered may: less, so that what came of it can be written down and said.
+const LAST_DEEDS: Duration = Duration::from_secs(15);
+
 /// How often histograms are brought up to date; a scrape does it too.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 
@@ -129,8 +132,9 @@ async fn supervise(app: App, listener: Option<TcpListener>, leaving: Cancellatio
             app.head_timeout(),
             stages.rest.clone(),
         );
+        let (deeds, rest) = (app.deeds(), stages.rest.clone());
         parts.spawn(async move {
-            serving.await;
+            deeds.outlive(serving, rest, LAST_DEEDS).await;
             Ok("api")
         });
     }

@@ -44,6 +44,7 @@ pub async fn serve_baseline() {
         admin_token: None,
         leaving: CancellationToken::new(),
         drain: CancellationToken::new(),
+        deeds: api::Deeds::default(),
         health: Arc::new(api::NothingWatched),
         setup: api::Setup::default(),
         metrics: Metrics::new(Scope::Deployment, Sets { routes: api::route_templates(), ..Sets::default() }).unwrap(),

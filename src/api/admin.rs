@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
-    audit::Deed,
     auth::Admin,
     chat::ChatRequest,
+    deeds::{Deed, Progress},
     fields::Fields,
     input::{Body, JobPath, Params},
     lists::{PageRequest, sealed},
@@ -140,8 +140,13 @@ pub async fn pause(
 ) -> Result<Json<Paused>> {
     params.finish()?;
     let kinds = kinds(&body)?;
-    let pausing = async { Ok((kinds.len() as u64, state.store.pause(&kinds).await?)) };
-    admin.does(&state, Deed::new(AdminAction::PauseQueue).to(list(&kinds)), pausing).await?;
+    let deed = Deed::new(AdminAction::PauseQueue).to(list(&kinds));
+    let pausing = |state: ApiState, progress: Progress| async move {
+        state.store.pause(&kinds).await?;
+        progress.add(kinds.len() as u64);
+        Ok(())
+    };
+    admin.does(&state, deed, pausing).await?;
     Ok(Json(Paused { paused: state.store.stats().await?.paused }))
 }
 
@@ -160,8 +165,13 @@ pub async fn resume(
 ) -> Result<Json<Paused>> {
     params.finish()?;
     let kinds = kinds(&body)?;
-    let resuming = async { Ok((kinds.len() as u64, state.store.resume(&kinds).await?)) };
-    admin.does(&state, Deed::new(AdminAction::ResumeQueue).to(list(&kinds)), resuming).await?;
+    let deed = Deed::new(AdminAction::ResumeQueue).to(list(&kinds));
+    let resuming = |state: ApiState, progress: Progress| async move {
+        state.store.resume(&kinds).await?;
+        progress.add(kinds.len() as u64);
+        Ok(())
+    };
+    admin.does(&state, deed, resuming).await?;
     Ok(Json(Paused { paused: state.store.stats().await?.paused }))
 }
 
@@ -252,7 +262,11 @@ pub async fn discard(
     Params(params): Params,
 ) -> Result<StatusCode> {
     params.finish()?;
-    let discarding = async { state.store.discard(id).await.map(|was| (u64::from(was), was)).map_err(Problem::from) };
+    let discarding = move |state: ApiState, progress: Progress| async move {
+        let was = state.store.discard(id).await?;
+        progress.add(u64::from(was));
+        Ok(was)
+    };
     let was = admin.does(&state, Deed::new(AdminAction::DiscardLetter).to(id.to_string()), discarding).await?;
     if was { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
 }
@@ -313,9 +327,10 @@ pub async fn replay(
     };
     let asked = json!({ "edited": payload.is_some() });
     let deed = Deed::new(AdminAction::ReplayLetter).to(id.to_string()).asked(asked);
-    let replaying = async {
+    let replaying = move |state: ApiState, progress: Progress| async move {
         let replay = state.store.replay(id, payload).await?;
-        Ok((u64::from(replay == Replay::Replayed), replay))
+        progress.add(u64::from(replay == Replay::Replayed));
+        Ok(replay)
     };
     match admin.does(&state, deed, replaying).await? {
         Replay::Replayed => Ok(accepted(Stored { id, replayed: false }, Accepted::of(id))),

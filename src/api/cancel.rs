@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::{
     admin::{PAUSABLE, PausableKind, pausable},
-    audit::Deed,
     auth::Admin,
+    deeds::{Deed, Progress},
     fields::Fields,
     input::{Body, Params},
     many::Extent,
@@ -101,7 +101,8 @@ impl Wanted {
 
 /// Cancel many jobs
 ///
-/// In steps, so that the queue goes on meanwhile: jobs that are submitted while it is at work may be among them.
+/// In steps, so that the queue goes on meanwhile: jobs that are submitted while it is at work may be among them. It goes
+/// on to its end even if nobody waits for the answer; should it fail midway, the problem's `done` says after how many.
 #[utoipa::path(
     post, path = "/admin/jobs/cancel", tag = "operator", operation_id = "cancel_jobs",
     request_body(content = CancelRequest, content_type = "application/json"),
@@ -117,14 +118,15 @@ pub async fn cancel_many(
     params.finish()?;
     let wanted = Wanted::read(Fields::of_json(body.json()?)?)?;
     if wanted.extent.dry_run {
-        return cancel_wanted(&state, &wanted).await.map(Json);
+        return cancel_wanted(&state, &wanted, &Progress::default()).await.map(Json);
     }
     let asked = json!({ "kinds": wanted.kinds, "status": wanted.statuses, "limit": wanted.extent.limit });
-    let cancelling = async { cancel_wanted(&state, &wanted).await.map(|done| (done.cancelled, done)) };
+    let cancelling =
+        |state: ApiState, progress: Progress| async move { cancel_wanted(&state, &wanted, &progress).await };
     admin.does(&state, Deed::new(AdminAction::CancelJobs).asked(asked), cancelling).await.map(Json)
 }
 
-async fn cancel_wanted(state: &ApiState, wanted: &Wanted) -> Result<Cancelled> {
+async fn cancel_wanted(state: &ApiState, wanted: &Wanted, progress: &Progress) -> Result<Cancelled> {
     // No more than there are now, so that it has an end however fast others submit.
     let counts = state.store.stats().await?.counts;
     let there = wanted.statuses.iter().filter_map(|status| counts.get(status)).sum();
@@ -132,7 +134,11 @@ async fn cancel_wanted(state: &ApiState, wanted: &Wanted) -> Result<Cancelled> {
     let mut done = Cancelled::default();
     for status in &wanted.statuses {
         for kind in &wanted.kinds {
-            cancel_all(state, (*kind, *status), limit, wanted.extent.dry_run, &mut done).await?;
+            let limit = limit - done.matched;
+            let Cancelled { matched, cancelled } =
+                cancel_all(state, (*kind, *status), limit, wanted.extent.dry_run, progress).await?;
+            done.matched += matched;
+            done.cancelled += cancelled;
         }
     }
     Ok(done)
@@ -143,10 +149,11 @@ async fn cancel_all(
     (kind, status): (Kind, Status),
     limit: u64,
     dry_run: bool,
-    done: &mut Cancelled,
-) -> Result<()> {
-    let mut skip = 0;
+    progress: &Progress,
+) -> Result<Cancelled> {
+    let (mut skip, mut done) = (0, Cancelled::default());
     while done.matched < limit {
+        progress.may_go_on()?;
         let max = STEP.min(usize::try_from(limit - done.matched).unwrap_or(STEP));
         let step = CancelStep { skip, max, dry_run };
         let CancelTally { seen, matched, cancelled } = state.store.cancel_some(kind, status, step).await?;
@@ -155,7 +162,8 @@ async fn cancel_all(
         }
         done.matched += matched as u64;
         done.cancelled += cancelled as u64;
+        progress.add(cancelled as u64);
         skip += seen - cancelled;
     }
-    Ok(())
+    Ok(done)
 }

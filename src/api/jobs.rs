@@ -6,8 +6,8 @@ use axum::{Json, extract::State};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    audit::Deed,
     auth::Viewer,
+    deeds::{Deed, Progress},
     fields::Text,
     input::{JobPath, Params, job_id},
     problem::{Problem, ProblemCode, Result},
@@ -25,6 +25,10 @@ use crate::{
 /// The answer for a job that is not there or not the caller's: the two look the same.
 pub fn not_found() -> Problem {
     Problem::new(ProblemCode::JobNotFound, "no job of this caller has that id, or it has expired")
+}
+
+async fn call_off(state: &ApiState, tenant: &Tenant, id: JobId) -> Result<Cancellation> {
+    state.store.cancel(tenant, id).await?.ok_or_else(not_found)
 }
 
 async fn view(state: &ApiState, tenant: &Tenant, id: JobId) -> Result<JobView> {
@@ -102,12 +106,11 @@ pub async fn cancel(
 ) -> Result<Json<JobView>> {
     params.finish()?;
     let tenant = viewer.tenant_of(&state, id).await?.ok_or_else(not_found)?;
-    let cancelling = async {
-        let Cancellation { applied, job } = state.store.cancel(&tenant, id).await?.ok_or_else(not_found)?;
-        Ok((u64::from(applied), Json(job)))
+    let Some(admin) = viewer.operator_of(&tenant) else { return Ok(Json(call_off(&state, &tenant, id).await?.job)) };
+    let cancelling = move |state: ApiState, progress: Progress| async move {
+        let Cancellation { applied, job } = call_off(&state, &tenant, id).await?;
+        progress.add(u64::from(applied));
+        Ok(Json(job))
     };
-    match viewer.operator_of(&tenant) {
-        Some(admin) => admin.does(&state, Deed::new(AdminAction::CancelReplay).to(id.to_string()), cancelling).await,
-        None => cancelling.await.map(|(_, job)| job),
-    }
+    admin.does(&state, Deed::new(AdminAction::CancelReplay).to(id.to_string()), cancelling).await
 }

@@ -1,7 +1,8 @@
 //! The HTTP API: questions, jobs, documents, the operator's routes, health, the page.
 //!
 //! It speaks to the ports only. Input is read by [`fields`] and [`input`], errors are [`problem`]s, what
-//! surrounds every request is in [`request`]. Nothing here spawns a task: a stream lives in its response.
+//! surrounds every request is in [`request`]. A stream lives in its response; only what operators order is a task of its
+//! own, in [`deeds`].
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub mod audit;
 pub mod auth;
 pub mod cancel;
 pub mod chat;
+pub mod deeds;
 pub mod documents;
 pub mod events;
 pub mod fields;
@@ -38,6 +40,7 @@ pub mod submit;
 mod unread;
 
 pub use auth::{ApiKeys, Token};
+pub use deeds::Deeds;
 pub use health::{Degraded, HealthSource, NothingWatched};
 pub use state::{ApiParts, ApiState, Setup};
 

@@ -123,6 +123,7 @@ struct Parts {
     detail: String,
     errors: Vec<FieldError>,
     items: Option<Value>,
+    done: Option<u64>,
     headers: HeaderMap,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -154,6 +155,10 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Vec<super::documents::UploadItem>, required = false, nullable = false)]
     items: Option<&'a Value>,
+    /// To how many an operator's action was done before it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false, minimum = 1)]
+    done: Option<u64>,
 }
 
 /// What handlers answer.
@@ -163,7 +168,7 @@ impl Problem {
     /// A problem with what happened this time.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         let (errors, headers) = (Vec::new(), HeaderMap::new());
-        Self(Box::new(Parts { code, detail: detail.into(), errors, items: None, headers, source: None }))
+        Self(Box::new(Parts { code, detail: detail.into(), errors, items: None, done: None, headers, source: None }))
     }
 
     /// Wrong fields, all of them.
@@ -198,6 +203,16 @@ impl Problem {
     pub fn with_items(mut self, items: Value, errors: Vec<FieldError>) -> Self {
         self.0.items = Some(items);
         self.0.errors = errors;
+        self
+    }
+
+    /// The same for an action that was done to so many before it failed.
+    #[must_use]
+    pub fn after(mut self, done: u64) -> Self {
+        if done > 0 {
+            self.0.detail.push_str(&format!("; it was done to {done} before that"));
+            self.0.done = Some(done);
+        }
         self
     }
 
@@ -245,6 +260,7 @@ impl Problem {
             request_id,
             errors: &self.0.errors,
             items: self.0.items.as_ref(),
+            done: self.0.done,
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }

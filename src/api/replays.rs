@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 
 use super::{
     admin::{PAUSABLE, PausableKind, letter_filter},
-    audit::Deed,
     auth::Admin,
+    deeds::{Deed, Progress},
     fields::Fields,
     input::{Body, Params},
     many::Extent,
@@ -155,7 +155,11 @@ pub async fn replay_many(
     let asked = json!({ "reason": reason, "code": code, "kind": kind, "ids": ids, "limit": limit,
         "rate_per_second": rate_per_second });
     let deed = Deed::new(AdminAction::ReplayLetters).to(job.id.to_string()).asked(asked);
-    let submitting = async { submit(&state, &received, job).await.map(|stored| (matched, stored)) };
+    let submitting = move |state: ApiState, progress: Progress| async move {
+        let stored = submit(&state, &received, job).await?;
+        progress.add(matched);
+        Ok(stored)
+    };
     let stored = admin.does(&state, deed, submitting).await?;
     Ok(accepted(stored, BulkReplay { job_id: stored.id, matched }))
 }

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     auth::{ApiKeys, Token},
+    deeds::Deeds,
     health::HealthSource,
     metrics::LastLook,
     rate::Rate,
@@ -51,6 +52,8 @@ pub struct ApiParts {
     pub leaving: CancellationToken,
     /// Cancelled when callers should have gone elsewhere: streams and long polls end.
     pub drain: CancellationToken,
+    /// What operators ordered and is under way.
+    pub deeds: Deeds,
     /// What is degraded at present.
     pub health: Arc<dyn HealthSource>,
     /// What the page says of this process.

@@ -382,6 +382,8 @@ pub enum QueueCommand {
 /// Arguments of `ragq queue cancel`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
+Many are cancelled in steps of 20,000: Ctrl-C ends it after the present one.
+
 Examples:
   ragq queue cancel --kind ingest --dry-run
   ragq queue cancel --kind chat --status queued --status scheduled

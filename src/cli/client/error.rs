@@ -102,6 +102,8 @@ pub struct Problem {
     pub request_id: String,
     /// Fields of the request that are wrong.
     pub errors: Vec<FieldError>,
+    /// To how many something was done before it failed.
+    pub done: u64,
     /// How long the API asks to wait.
     pub retry_after: Option<Duration>,
 }
@@ -125,6 +127,7 @@ struct Body {
     code: String,
     request_id: String,
     errors: Vec<FieldError>,
+    done: u64,
 }
 
 impl Problem {
@@ -144,6 +147,7 @@ impl Problem {
             detail: body.detail,
             code: body.code,
             errors: body.errors,
+            done: body.done,
             retry_after: text("retry-after").and_then(|value| value.trim().parse().ok()).map(Duration::from_secs),
         }
     }

@@ -24,6 +24,8 @@ use wire::{Accepted, Job, Question, TextDocument, Uploaded};
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest wait for an ordinary answer, beyond what the call itself asks the API to wait.
 const ANSWER: Duration = Duration::from_secs(30);
+/// Longest wait for what an operator orders over many jobs.
+const ORDER: Duration = Duration::from_mins(10);
 /// Longest upload of one batch: 32 MiB at 0.5 Mbit/s.
 const UPLOAD: Duration = Duration::from_mins(10);
 /// Connections kept open between calls.
@@ -170,6 +172,15 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<Reply<T>, ClientError> {
         self.call(self.request(As::Operator, Method::POST, path).timeout(ANSWER).json(body)).await
+    }
+
+    /// Posts an order that may take long to carry out.
+    pub async fn admin_order<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Reply<T>, ClientError> {
+        self.call(self.request(As::Operator, Method::POST, path).timeout(ORDER).json(body)).await
     }
 
     /// Deletes on an admin route.

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use ragq::{
-    api::{ApiKeys, ApiParts, ApiState, HealthSource, NothingWatched, Setup, Token, route_templates, router},
+    api::{ApiKeys, ApiParts, ApiState, Deeds, HealthSource, NothingWatched, Setup, Token, route_templates, router},
     config::{Settings, settings},
     domain::{
         clock::SystemClock,
@@ -50,11 +50,12 @@ pub struct App {
     pub store: Arc<SqliteJobStore>,
     pub index: Arc<EmbeddedIndex>,
     pub drain: CancellationToken,
+    pub deeds: Deeds,
     pub worker: WorkerId,
     /// What is served, to be asked without a network between.
     pub router: axum::Router,
     _server: JoinSet<()>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// Says always the same.
@@ -84,7 +85,7 @@ impl App {
         change(&mut options);
         let dir = tempfile::tempdir().unwrap();
         let (store, index) = open(dir.path(), options.store.clone());
-        let drain = CancellationToken::new();
+        let (drain, deeds) = (CancellationToken::new(), Deeds::default());
         let state = ApiState::new(ApiParts {
             store: store.clone(),
             index: index.clone(),
@@ -96,6 +97,7 @@ impl App {
             admin_token: options.admin_token.map(Token::new),
             leaving: drain.clone(),
             drain: drain.clone(),
+            deeds: deeds.clone(),
             health: options.health,
             setup: options.setup,
             metrics: Metrics::new(Scope::Deployment, Sets { routes: route_templates(), ..Sets::default() }).unwrap(),
@@ -109,7 +111,12 @@ impl App {
         server.spawn(async move { axum::serve(listener, to_serve).await.unwrap() });
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
         let worker = WorkerId::boot("test");
-        Self { url, client, store, index, drain, worker, router, _server: server, _dir: dir }
+        Self { url, client, store, index, drain, deeds, worker, router, _server: server, dir }
+    }
+
+    /// Where its stores are.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn get(&self, path: &str) -> RequestBuilder {

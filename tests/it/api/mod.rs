@@ -5,6 +5,7 @@
 mod access;
 mod chat;
 mod contract;
+mod deeds;
 mod documents;
 mod events;
 mod fuzz;

@@ -205,20 +205,53 @@ async fn jobs_are_cancelled_by_filter_only_when_it_is_said_which() {
 }
 
 #[tokio::test]
+async fn many_jobs_are_cancelled_in_steps_and_what_was_done_is_said_even_if_one_fails() {
+    let route = "POST /admin/jobs/cancel";
+    let step = |count: u64| (route, Reply::json(200, &json!({"matched": count, "cancelled": count})));
+    let limits =
+        |api: &Api| -> Vec<Value> { api.seen(route).iter().map(|seen| seen.json()["limit"].clone()).collect() };
+    let api = Api::playing(vec![step(20_000), step(20_000), step(7)]).await;
+    let ended = ragq(&api.url, ["queue", "cancel", "--all"]).operator().run().await.expect(0);
+    assert_eq!(ended.stdout, "40007 match, 40007 cancelled\n");
+    ended.says(&["20000 cancelled so far", "40000 cancelled so far"]);
+    assert_eq!(limits(&api), [20_000, 20_000, 20_000]);
+    let api = Api::playing(vec![step(20_000), step(5_000)]).await;
+    let ended = ragq(&api.url, ["queue", "cancel", "--all", "--limit", "25000", "--json"]).operator().run().await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&ended.expect(0).stdout).unwrap(),
+        json!({"matched": 25_000, "cancelled": 25_000})
+    );
+    assert_eq!(limits(&api), [20_000, 5_000]);
+    let mut failure = json!({"title": "The job store is unavailable", "status": 503, "code": "store_unavailable"});
+    failure["done"] = 300.into();
+    let api = Api::playing(vec![step(20_000), (route, Reply::json(503, &failure))]).await;
+    let ended = ragq(&api.url, ["queue", "cancel", "--all"]).operator().run().await.expect(69);
+    ended.says(&["20300 cancelled before it failed", "store_unavailable"]);
+}
+
+#[tokio::test]
 async fn the_last_minutes_and_the_audit_log_are_shown_one_line_each() {
     let item = json!({"at": "2026-01-01T00:00:00.000Z", "queued": 7, "running": 1, "submitted": 20, "completed": 12,
         "wait_ms": {"p50": 3, "p95": 90}, "run_ms": null});
     let entry = json!({"at": "2026-01-01T00:00:00.000Z", "action": "replay_letters", "actor": "admin",
         "remote_address": "10.0.0.7", "request_id": "r-1", "subject": JOB, "count": 333, "detail": {"code": "x"}});
+    let failed = json!({"at": "2026-01-01T00:00:00.000Z", "action": "cancel_jobs", "stage": "failed", "actor": "admin",
+        "request_id": "r-2", "subject": null, "count": 200, "detail": null});
     let api = Api::playing(vec![
         ("GET /admin/history", Reply::json(200, &json!({"interval_ms": 15000, "items": [item]}))),
-        ("GET /admin/audit", Reply::json(200, &json!({"items": [entry], "next_cursor": "next"}))),
+        ("GET /admin/audit", Reply::json(200, &json!({"items": [entry, failed], "next_cursor": "next"}))),
     ])
     .await;
     let shown = ragq(&api.url, ["queue", "history", "--minutes", "2"]).operator().run().await.expect(0).stdout;
     assert!(shown.contains("20") && shown.contains("90 ms") && shown.lines().count() == 2, "{shown}");
     let audit = ragq(&api.url, ["queue", "audit"]).operator().run().await.expect(0).stdout;
-    for words in ["replay_letters 333", JOB, "by admin from 10.0.0.7 (request r-1)", "--cursor next"] {
+    for words in [
+        "replay_letters 333",
+        JOB,
+        "by admin from 10.0.0.7 (request r-1)",
+        "cancel_jobs failed after 200 by",
+        "--cursor next",
+    ] {
         assert!(audit.contains(words), "{words} in\n{audit}");
     }
     assert_eq!(api.seen("GET /admin/history")[0].query, "minutes=2");

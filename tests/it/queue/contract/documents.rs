@@ -269,11 +269,12 @@ pub async fn deletions_are_handed_over_by_themselves<F: Fixture>() {
     for document in ["a", "b", "c"] {
         submit(&*store, put(document, "text")).await;
     }
-    let deletions = [submit(&*store, delete("a")).await, submit(&*store, delete("b")).await];
+    let mut deletions = [submit(&*store, delete("a")).await, submit(&*store, delete("b")).await];
     let one = store.fetch_deletions(&worker, 1).await.unwrap();
     let other = store.fetch_deletions(&worker, 8).await.unwrap();
     let mut taken: Vec<_> = one.iter().chain(&other).map(|delivery| delivery.lease.job).collect();
     taken.sort_unstable();
+    deletions.sort_unstable();
     assert_eq!((one.len(), other.len(), taken), (1, 1, deletions.to_vec()));
     assert!(store.fetch_deletions(&worker, 8).await.unwrap().is_empty());
     let (first, second) = (&one[0].lease, &other[0].lease);

@@ -1,0 +1,115 @@
+//! What operators order: carried out to its end, stopped or broken off, and what the audit log says of it then.
+
+use futures::future::join_all;
+use ragq::{
+    domain::{
+        audit::{AuditNote, AuditStage},
+        job::Status,
+    },
+    queue::Operations as _,
+};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use super::harness::{App, admin, problem, text};
+use crate::support::{app::TestApp, eventually};
+
+/// Enough jobs that something can happen while they are cancelled.
+const MANY: u64 = 2_000;
+
+async fn with_jobs(count: u64) -> App {
+    let app = App::start().await;
+    join_all((0..count).map(|number| app.ask(if number % 2 == 0 { "even" } else { "odd" }))).await;
+    app
+}
+
+async fn cancel_all(app: &App) -> Response {
+    admin(app.post("/admin/jobs/cancel")).json(&json!({})).send().await.unwrap()
+}
+
+/// The latest entry of the audit log.
+async fn latest(app: &App) -> Option<AuditNote> {
+    app.store.audit(None, 1).await.unwrap().items.pop().map(|entry| entry.note)
+}
+
+async fn begun(app: &App) {
+    while latest(app).await.is_none() {}
+}
+
+async fn ended(app: &App) -> AuditNote {
+    eventually(async || latest(app).await.filter(|note| note.stage != AuditStage::Begun)).await
+}
+
+async fn cancelled(app: &App) -> u64 {
+    app.store.stats().await.unwrap().counts[&Status::Cancelled]
+}
+
+#[tokio::test]
+async fn what_was_ordered_is_done_to_its_end_though_the_caller_goes_away() {
+    let app = with_jobs(MANY).await;
+    tokio::select! {
+        biased;
+        () = begun(&app) => {}
+        _ = cancel_all(&app) => panic!("it was done at once"),
+    }
+    // The request is dropped, and its connection with it.
+    assert!(cancelled(&app).await < MANY, "the caller stayed to the end");
+    let note = ended(&app).await;
+    assert_eq!((note.stage, note.count, cancelled(&app).await), (AuditStage::Done, MANY, MANY));
+}
+
+#[tokio::test]
+async fn an_order_that_fails_midway_says_to_how_many_it_was_done() {
+    let app = with_jobs(300).await;
+    let file = rusqlite::Connection::open(app.folder().join("jobs.db")).unwrap();
+    // From the 250th job on; the step that it is in, of a hundred, is not done at all.
+    file.execute_batch(
+        "CREATE TRIGGER worn_out BEFORE UPDATE ON jobs
+         WHEN new.status = 'cancelled' AND (SELECT count(*) FROM jobs WHERE status = 'cancelled') >= 250
+         BEGIN SELECT RAISE(ABORT, 'worn out'); END;",
+    )
+    .unwrap();
+    let failed = problem(cancel_all(&app).await, 503, "store_unavailable").await;
+    assert_eq!(failed["done"], 200);
+    assert!(text(&failed, "detail").ends_with("it was done to 200 before that"), "{failed}");
+    let note = ended(&app).await;
+    assert_eq!((note.stage, note.count, cancelled(&app).await), (AuditStage::Failed, 200, 200));
+    // Nothing was done: nothing is said of it.
+    let failed = problem(cancel_all(&app).await, 503, "store_unavailable").await;
+    assert_eq!(failed.get("done"), None, "{failed}");
+}
+
+#[tokio::test]
+async fn an_order_that_the_end_of_the_process_breaks_off_is_noted_as_failed_after_so_many() {
+    let app = with_jobs(MANY).await;
+    let stopping = async {
+        begun(&app).await;
+        app.deeds.stop();
+    };
+    let (answer, ()) = tokio::join!(cancel_all(&app), stopping);
+    let failed = problem(answer, 503, "draining").await;
+    let note = ended(&app).await;
+    let done = cancelled(&app).await;
+    assert_eq!((note.stage, note.count), (AuditStage::Failed, done));
+    assert_eq!(failed.get("done").and_then(Value::as_u64).unwrap_or(0), done);
+    assert!(done < MANY);
+}
+
+#[tokio::test]
+async fn a_process_that_drains_waits_for_what_was_ordered() {
+    let app = TestApp::start().await;
+    app.send(Method::POST, "/admin/queue/pause", json!({})).await;
+    let question = json!({ "query": "q" });
+    join_all((0..MANY).map(|_| app.submit("/chat", question.clone()))).await;
+    let begun = async { while app.get("/admin/audit?limit=1").await["items"][0]["action"] != "cancel_jobs" {} };
+    tokio::select! {
+        biased;
+        () = begun => {}
+        _ = app.send(Method::POST, "/admin/jobs/cancel", json!({})) => panic!("it was done at once"),
+    }
+    let app = TestApp::start_in(app.drain().await, |_| ()).await;
+    let audit = app.get("/admin/audit?limit=1").await;
+    let latest = &audit["items"][0];
+    assert_eq!((&latest["stage"], &latest["count"]), (&json!("done"), &json!(MANY)), "{audit}");
+    app.finish().await;
+}
