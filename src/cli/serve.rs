@@ -22,7 +22,8 @@ use super::{
 use crate::{
     api::Setup,
     app::{App, AppError, Role, host_name},
-    config::{self, Purpose, Settings, Sources},
+    config::{self, Origin, Purpose, Settings, Sources, settings::LogFormat},
+    domain::failure::chain,
     lifecycle::Process,
     telemetry,
 };
@@ -31,41 +32,50 @@ use crate::{
 pub(super) fn api(args: ApiArgs, environment: Environment) -> ExitCode {
     let sources = Sources { purpose: Purpose::Api, ..Sources::new(environment) };
     let sources = sources.with_flag("--listen", "api.listen", args.listen);
-    run(&sources, |settings, terminal| role(settings, Role::Api, terminal))
+    run(&sources, false, |settings, terminal| role(settings, Role::Api, terminal))
 }
 
 /// Runs a worker until it is told to stop.
 pub(super) fn worker(args: WorkerArgs, environment: Environment) -> ExitCode {
     let sources = Sources { purpose: Purpose::Worker, ..Sources::new(environment) };
     let sources = sources.with_flag("--listen", "worker.listen", args.listen);
-    run(&sources, |settings, terminal| role(settings, Role::Worker, terminal))
+    run(&sources, false, |settings, terminal| role(settings, Role::Worker, terminal))
 }
 
-/// Reads the settings, begins to log, runs, and turns what came of it into an exit code.
-pub(super) fn run<F>(sources: &Sources, serve: impl FnOnce(Settings, Terminal) -> F) -> ExitCode
+/// Reads the settings, begins to log, runs, and turns what came of it into an exit code. One that shows a person what it
+/// does (`shows`) logs no more beside it on a terminal than what is wrong, unless told otherwise.
+pub(super) fn run<F>(sources: &Sources, shows: bool, serve: impl FnOnce(Settings, Terminal) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<Exit>>,
 {
-    let terminal = Terminal::detect(&sources.environment);
-    let loaded = match config::load(sources) {
+    let mut terminal = Terminal::detect(&sources.environment);
+    let mut loaded = match config::load(sources) {
         Ok(loaded) => loaded,
         Err(problems) => {
             eprintln!("{problems}");
             return Exit::Usage.into();
         }
     };
+    let log = &mut loaded.settings.log;
+    let for_people = log.format == LogFormat::Pretty;
+    if shows && for_people && terminal.stderr && loaded.origins.of("log.filter") == Origin::Default {
+        "warn".clone_into(&mut log.filter);
+    }
     let export = match telemetry::start(&loaded.settings, &host_name()) {
         Ok(export) => export,
         Err(error) => {
-            eprintln!("{error}");
+            terminal.error(&chain(&error));
             return Exit::Usage.into();
         }
     };
+    if !for_people {
+        terminal = terminal.logged();
+    }
     for notice in &loaded.notices {
-        terminal.say(&notice.to_string());
+        terminal.warn(notice);
     }
     if let Some(warning) = descriptors::raise(&loaded.settings.worker) {
-        terminal.say(&format!("ragq: {warning}"));
+        terminal.warn(&warning);
     }
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -78,7 +88,7 @@ where
     match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {
-            terminal.say(&format!("ragq: {error:#}"));
+            terminal.error(&format_args!("{error:#}"));
             error.downcast_ref::<AppError>().map_or(Exit::Failed, exit_of).into()
         }
     }
@@ -122,7 +132,7 @@ async fn role(settings: Settings, role: Role, terminal: Terminal) -> anyhow::Res
 /// Says what the operator should know of the stores.
 pub(super) fn warn(app: &App, terminal: Terminal) {
     for warning in app.warnings() {
-        terminal.say(&format!("ragq: {warning}"));
+        terminal.warn(&warning);
     }
 }
 

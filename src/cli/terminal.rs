@@ -1,4 +1,5 @@
-//! Where output goes: results to standard output, notes and errors to standard error.
+//! Where output goes: results to standard output, notes and errors to standard error, or into the log where standard
+//! error takes nothing else.
 //!
 //! Answers, titles and error texts come from documents and models, so nothing of them may steer the
 //! terminal: control characters are taken out of all that is shown to people.
@@ -16,9 +17,11 @@ use crate::config::Environment;
 pub struct Terminal {
     /// Standard output is read by a person as it comes.
     pub stdout: bool,
-    /// Standard error is.
+    /// Standard error is, and takes what is for people.
     pub stderr: bool,
     colour: bool,
+    /// What is said becomes a line of the log.
+    logged: bool,
 }
 
 impl Terminal {
@@ -28,7 +31,14 @@ impl Terminal {
             stdout: io::stdout().is_terminal(),
             stderr: io::stderr().is_terminal(),
             colour: environment.get("NO_COLOR").is_none() && environment.get("TERM").is_none_or(|term| term != "dumb"),
+            logged: false,
         }
+    }
+
+    /// The same where standard error takes nothing but lines of the log, which has begun.
+    #[must_use]
+    pub fn logged(self) -> Self {
+        Self { stderr: false, logged: true, ..self }
     }
 
     /// Prints text and a line end.
@@ -61,7 +71,20 @@ impl Terminal {
 
     /// Says something that matters to scripts' logs too.
     pub fn say(self, text: &str) {
-        drop(writeln!(io::stderr(), "{}", printable(text)));
+        if self.logged {
+            tracing::info!(text = text.trim(), "notice");
+        } else {
+            drop(writeln!(io::stderr(), "{}", printable(text)));
+        }
+    }
+
+    /// Says what the operator should look at.
+    pub fn warn(self, warning: &impl Display) {
+        if self.logged {
+            tracing::warn!(%warning, "warning");
+        } else {
+            self.say(&format!("ragq: {warning}"));
+        }
     }
 
     /// Asks something that is answered with yes or no.
@@ -74,7 +97,11 @@ impl Terminal {
 
     /// Says why the command failed.
     pub fn error(self, error: &impl Display) {
-        self.say(&format!("ragq: {error}"));
+        if self.logged {
+            tracing::error!(%error, "failed");
+        } else {
+            self.say(&format!("ragq: {error}"));
+        }
     }
 }
 

@@ -39,7 +39,8 @@ pub fn run(args: UpArgs, environment: Environment) -> ExitCode {
         "store.data_dir",
         data,
     );
-    serve::run(&sources, |settings, terminal| up(args, settings, terminal))
+    let shows = args.ask.is_some() || !args.docs.is_empty();
+    serve::run(&sources, shows, |settings, terminal| up(args, settings, terminal))
 }
 
 async fn up(args: UpArgs, mut settings: Settings, terminal: Terminal) -> anyhow::Result<Exit> {

@@ -2,7 +2,7 @@
 
 use tracing_subscriber::{filter::ParseError, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use crate::config::Settings;
+use crate::config::{Settings, settings::LogFormat};
 
 pub mod logs;
 pub mod metrics;
@@ -12,7 +12,7 @@ pub mod traces;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The filter of logs can't be read.
-    #[error("log.filter (RUST_LOG): {0}")]
+    #[error("log.filter (RUST_LOG)")]
     Filter(#[from] ParseError),
     /// Traces can't be sent.
     #[error(transparent)]
@@ -31,5 +31,9 @@ pub fn start(settings: &Settings, instance: &str) -> Result<Option<traces::Expor
     }
     // An error only says that there is a subscriber already.
     let _already_set = tracing_subscriber::registry().with(layers).try_init();
+    if settings.log.format == LogFormat::Json {
+        // The program that reads the log knows no other lines.
+        std::panic::set_hook(Box::new(logs::panicked));
+    }
     Ok(export)
 }

@@ -1,12 +1,21 @@
 //! `ragq up` as a newcomer meets it: the real binary, started, asked, stopped, started again.
 
-use std::{os::unix::fs::PermissionsExt as _, process::Stdio};
+use std::{
+    io::Read as _,
+    os::unix::fs::PermissionsExt as _,
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::support::process::{Up, ragq, signal};
+use crate::support::{
+    eventually,
+    process::{Up, ragq, signal},
+    terminal::terminal,
+};
 
 const HANDBOOK: &str = "# Coffee machine\n\nThe coffee machine is descaled every second Friday by the office team.\n\n\
 # Parking\n\nVisitors park on level three; the barrier opens with the code on their invitation.\n";
@@ -51,6 +60,49 @@ async fn documents_in_a_question_and_a_cited_answer_in_one_command() {
     assert!(printed.contains("office.md"), "the citation names its source: {printed}");
 }
 
+/// All that the first command shows on a terminal until it stays up.
+async fn shown_at_a_terminal(environment: &[(&str, &str)]) -> String {
+    let folder = folder();
+    let (mut screen, half) = terminal();
+    let mut command = ragq();
+    command
+        .args(["up", "--listen", "127.0.0.1:0", "--data", "data", "--docs", "docs"])
+        .args(["--ask", "When is the coffee machine descaled?"])
+        .envs(environment.iter().copied())
+        .env("NO_COLOR", "1")
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(half.try_clone().unwrap())
+        .stderr(half);
+    let mut child = command.spawn().unwrap();
+    // It holds the terminal's second half, too.
+    drop(command);
+    let shown = Arc::<Mutex<Vec<u8>>>::default();
+    let text = |shown: &Mutex<Vec<u8>>| String::from_utf8_lossy(&shown.lock().unwrap()).replace("\r\n", "\n");
+    let seen = shown.clone();
+    let reading = std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = screen.read(&mut piece) {
+            seen.lock().unwrap().extend_from_slice(&piece[..length]);
+        }
+    });
+    eventually(async || text(&shown).contains("stays up").then_some(())).await;
+    signal(child.id().unwrap(), "INT");
+    assert!(child.wait().await.unwrap().success());
+    reading.join().unwrap();
+    text(&shown)
+}
+
+#[tokio::test]
+async fn on_a_terminal_no_line_of_the_log_stands_in_the_first_answer_unless_it_is_asked_for() {
+    let sentence = "The coffee machine is descaled every second Friday by the office team.";
+    let calm = shown_at_a_terminal(&[]).await;
+    assert!(calm.contains(sentence) && calm.contains("documents: 1"), "{calm}");
+    assert!(!calm.contains("INFO") && !calm.contains("job completed"), "{calm}");
+    let told = shown_at_a_terminal(&[("RUST_LOG", "info")]).await;
+    assert!(told.contains("INFO") && told.contains("job completed"), "{told}");
+}
+
 #[tokio::test]
 async fn a_second_start_goes_on_with_the_same_jobs_documents_and_token() {
     let folder = folder();
@@ -60,7 +112,7 @@ async fn a_second_start_goes_on_with_the_same_jobs_documents_and_token() {
     assert!(first.banner.contains(token.trim()), "a new token is shown: {}", first.banner);
     let mode = std::fs::metadata(data.join("admin-token")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let listed = crate::support::eventually(async || {
+    let listed = eventually(async || {
         let listed = get(&format!("{}/documents", first.url)).await;
         (listed["items"][0]["state"] == "ready").then_some(listed)
     })

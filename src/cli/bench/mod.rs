@@ -32,6 +32,7 @@ use super::{
 use crate::{
     app::AppError,
     config::{self, Purpose, Settings, Sources},
+    domain::failure::chain,
     telemetry,
 };
 use args::{BenchCommand, ClientArgs};
@@ -63,12 +64,17 @@ where
     let outcome = config::load(&sources.with_flag("--url", "client.url", client.url.as_deref()))
         .map_err(|problems| CliError::Usage(problems.to_string()))
         .and_then(|loaded| {
-            telemetry::start(&loaded.settings, "bench")
-                .map_err(|error| CliError::Usage(format!("log.filter (RUST_LOG): {error}")))?;
-            Ok((super::runtime()?, loaded.settings))
+            let export = telemetry::start(&loaded.settings, "bench").map_err(|error| CliError::Usage(chain(&error)))?;
+            Ok((super::runtime()?, export, loaded.settings))
         })
         .map_err(anyhow::Error::from)
-        .and_then(|(runtime, settings)| runtime.block_on(measurement(settings, terminal)));
+        .and_then(|(runtime, export, settings)| {
+            let outcome = runtime.block_on(measurement(settings, terminal));
+            if let Some(export) = export {
+                export.finish();
+            }
+            outcome
+        });
     match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -79,7 +79,7 @@ pub(super) struct Record {
 
 pub(super) fn run(args: WorkerArgs, environment: Environment) -> ExitCode {
     let sources = Sources { purpose: Purpose::Client, ..Sources::new(environment) };
-    serve::run(&sources, |settings, _| async move {
+    serve::run(&sources, false, |settings, _| async move {
         let mut orders = BufReader::new(tokio::io::stdin()).lines();
         let outcome = match args.ping {
             Some(list) => echo(&settings, &list, &mut orders).await,

@@ -62,7 +62,8 @@ section! {
     Log {
         /// How logs are written: `pretty` for people, `json` for one object a line.
         format: LogFormat = LogFormat::Pretty,
-        /// What is logged, in the syntax of tracing's `EnvFilter`.
+        /// What is logged, in the syntax of tracing's `EnvFilter`. Where it is not set, `ragq up` with `--docs` or
+        /// `--ask` on a terminal logs from `warn`, so that the answer can be read.
         #[schemars(length(min = 1))]
         filter: String = "info".into(),
     }

@@ -123,7 +123,7 @@ where
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         io::{self, Write},
         sync::{Arc, Mutex},
@@ -152,7 +152,7 @@ mod tests {
     }
 
     /// The one line that `say` logs.
-    fn line(say: impl FnOnce()) -> String {
+    pub(in super::super) fn line(say: impl FnOnce()) -> String {
         let log = Log::default();
         let to = log.clone();
         let layer = lines(LogFormat::Json, move || to.clone());

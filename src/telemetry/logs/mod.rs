@@ -7,7 +7,11 @@
 
 mod json;
 
-use std::io::IsTerminal as _;
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::IsTerminal as _,
+    panic::PanicHookInfo,
+};
 
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -51,6 +55,14 @@ where
     }
 }
 
+/// Logs where a panic happened, and how it came there if `RUST_BACKTRACE` is set; what it says may hold anything.
+pub(super) fn panicked(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(location, backtrace, "panicked");
+}
+
 /// A layer of any kind.
 pub type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
@@ -68,6 +80,8 @@ fn filter(text: &str) -> Result<EnvFilter, ParseError> {
 
 #[cfg(test)]
 mod tests {
+    use std::{panic, thread};
+
     use super::*;
 
     fn levels(text: &str) -> String {
@@ -98,5 +112,21 @@ mod tests {
     fn a_bad_filter_is_told() {
         let log = Log { filter: "ragq=loud".to_owned(), ..Log::default() };
         assert!(layer::<tracing_subscriber::Registry>(&log).is_err());
+    }
+
+    #[test]
+    fn a_panic_is_a_line_that_says_where_and_not_what() {
+        let (here, before) = (thread::current().id(), panic::take_hook());
+        // Other tests may panic meanwhile, and are to be heard.
+        panic::set_hook(Box::new(
+            move |info| {
+                if thread::current().id() == here { panicked(info) } else { before(info) }
+            },
+        ));
+        let said = json::tests::line(|| drop(panic::catch_unwind(|| panic!("SECRET"))));
+        let line: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&line["message"], &line["level"]), (&"panicked".into(), &"ERROR".into()));
+        assert!(line["location"].as_str().unwrap().starts_with(file!()), "{said}");
+        assert!(!said.contains("SECRET"), "{said}");
     }
 }

@@ -39,7 +39,7 @@ pub enum ExportError {
     #[error("the client for traces can't be set up")]
     Http(#[from] reqwest::Error),
     /// The exporter can't be set up.
-    #[error("traces can't be exported: {0}")]
+    #[error("traces can't be exported")]
     Exporter(#[from] ExporterBuildError),
 }
 

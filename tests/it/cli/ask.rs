@@ -1,10 +1,6 @@
 //! `ragq ask`: one job however often it is sent, one answer however often the stream breaks.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::Read as _,
-    process::Stdio,
-};
+use std::{io::Read as _, process::Stdio};
 
 use serde_json::{Value, json};
 
@@ -12,6 +8,7 @@ use super::{
     ragq,
     scripted::{Api, JOB, Reply, accepted, answer, job},
 };
+use crate::support::terminal::terminal;
 
 const EVENTS: &str = "GET /jobs/01J9ZC6M1V7H0Q8T3X5K2B4N6P/events";
 const STATUS: &str = "GET /job-status";
@@ -148,16 +145,6 @@ async fn an_answer_can_not_steer_the_terminal() {
     let api = Api::playing(vec![("POST /chat", accepted()), (STATUS, job("completed", &steering))]).await;
     let ended = ragq(&api.url, ["ask", "Why?", "--no-stream"]).run().await.expect(0);
     assert!(ended.stdout.starts_with("red [31mtext\n"), "{:?}", ended.stdout);
-}
-
-/// A terminal: what is written to its second half can be read from its first.
-fn terminal() -> (File, File) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let first = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&first).unwrap();
-    unlockpt(&first).unwrap();
-    let name = ptsname(&first, Vec::new()).unwrap().into_string().unwrap();
-    (first.into(), OpenOptions::new().read(true).write(true).open(name).unwrap())
 }
 
 #[tokio::test]

@@ -201,3 +201,12 @@ async fn what_is_missing_is_said_with_its_exit_code() {
     let gone = bench(NOBODY, ["drain"]).env("REDIS_URL", "redis://127.0.0.1:1/");
     gone.run().await.expect(69).says(&["Redis can't be reached"]);
 }
+
+#[tokio::test]
+async fn traces_that_can_not_be_sent_are_told_as_what_they_are() {
+    let command =
+        bench(NOBODY, ["submit", "--requests", "1"]).env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1/a b");
+    let ended = command.run().await.expect(64);
+    ended.says(&["traces can't be exported", "invalid endpoint"]);
+    assert!(!ended.stderr.contains("log.filter"), "{}", ended.stderr);
+}

@@ -6,12 +6,18 @@ use serde_json::{Value, json};
 
 use crate::support::{
     eventually,
-    process::Up,
+    process::{Up, ragq},
     provider::{Reply, ScriptedProvider},
 };
 
 /// What stands in document, question, answer, key and refusal, and must not stand in a log.
 const SECRET: &str = "SECRET";
+
+/// The lines of a log that holds nothing but JSON.
+#[track_caller]
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect()
+}
 
 fn document() -> Value {
     json!({ "title": SECRET, "text": "The SECRET of the harbour is kept in the lighthouse." })
@@ -57,8 +63,8 @@ async fn every_line_of_a_job_s_life_names_it_and_its_request_and_none_its_conten
 
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(!text.contains(SECRET), "{text}");
-    // What the program says before and after it serves is for people.
-    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let lines = lines(&text);
+    assert!(lines.iter().any(|line| line["text"].as_str().is_some_and(|text| text.starts_with("ragq is stopping"))));
     for (job, request_id, messages) in [
         (&document, "r-put", vec!["request", "job completed"]),
         (&question, "r-ask", vec!["request", "job to be retried", "job completed"]),
@@ -93,10 +99,42 @@ async fn what_is_logged_alone_names_its_job_and_request_too() {
         let job = ended(&up, "/chat", "r-ask", question()).await;
         up.stop().await;
         let text = std::fs::read_to_string(&log).unwrap();
-        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut lines = lines(&text).into_iter();
         let said = lines.find(|line| line["message"] == "job dead").unwrap_or_else(|| panic!("{filter}: {text}"));
         assert_eq!((&said["job.id"], &said["request.id"]), (&job["job_id"], &json!("r-ask")), "{filter}: {said}");
         assert!(said["trace_id"].is_string() && said["job.attempt"] == 1, "{filter}: {said}");
         provider.finish();
     }
+}
+
+#[tokio::test]
+async fn what_a_process_says_of_its_start_and_end_is_json_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("docs")).unwrap();
+    std::fs::write(folder.path().join("docs/a.md"), "The lighthouse keeps the harbour.").unwrap();
+    let log = folder.path().join("log");
+    let arguments = ["--docs", "docs", "--ask", "What keeps the harbour?"];
+    let json = ("RAGQ_LOG__FORMAT", "json");
+    let up = Up::start_logging(&folder.path().join("data"), &[json], &arguments, File::create(&log).unwrap()).await;
+    let said = |what: &str| std::fs::read_to_string(&log).unwrap().contains(what);
+    eventually(async || said("ragq stays up").then_some(())).await;
+
+    // The port is taken, and 4317 is no port for HTTP.
+    let second = ragq()
+        .args(["up", "--data", "other", "--listen", up.url.strip_prefix("http://").unwrap()])
+        .envs([json, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")])
+        .current_dir(folder.path())
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let told = lines(&String::from_utf8(second.stderr).unwrap());
+    let of = |message: &str| told.iter().find(|line| line["message"] == message).unwrap_or(&Value::Null);
+    assert!(of("warning")["warning"].as_str().unwrap().contains("4318"), "{told:#?}");
+    assert_eq!((&of("warning")["level"], &of("failed")["level"]), (&json!("WARN"), &json!("ERROR")));
+    assert!(of("failed")["error"].as_str().unwrap().contains("--listen"), "{told:#?}");
+
+    assert!(up.stop().await.success());
+    let lines = lines(&std::fs::read_to_string(&log).unwrap());
+    assert!(lines.iter().any(|line| line["text"].as_str().is_some_and(|text| text.starts_with("documents: 1"))));
 }

@@ -1,5 +1,5 @@
 //! What tests share: apps, processes, the scripted and the simulated provider, Redis servers and a proxy before them,
-//! a small Qdrant, a collector of traces, waiting for conditions.
+//! a small Qdrant, a collector of traces, a terminal, waiting for conditions.
 
 pub mod app;
 pub mod collector;
@@ -9,6 +9,7 @@ pub mod proxy;
 pub mod qdrant;
 pub mod redis;
 pub mod sim;
+pub mod terminal;
 
 use std::time::Duration;
 
