@@ -339,7 +339,9 @@ impl Inner {
             let held = match lane.held() {
                 Some(held) => Ok(held),
                 None => {
-                    match timeout_at(deadline + self.door.connect_timeout(), lane.opened(self.open(lane.proof))).await {
+                    // Boxed: it is seldom needed, and as large as it is every call would carry room for it.
+                    let opening = Box::pin(lane.opened(self.open(lane.proof)));
+                    match timeout_at(deadline + self.door.connect_timeout(), opening).await {
                         Ok(opened) => opened,
                         Err(_) => break,
                     }
@@ -380,7 +382,7 @@ impl Inner {
         arguments(again, &mut call);
         match self.send_once(held, &call).await {
             Err(trouble) if trouble.fault == Fault::Unloaded => {
-                script.load_async(&mut held.connection).await?;
+                Box::pin(script.load_async(&mut held.connection)).await?;
                 self.send_once(held, &call).await
             }
             sent => sent,
