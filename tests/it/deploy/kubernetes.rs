@@ -1,6 +1,9 @@
 //! The manifests: valid, complete in themselves, and such that no answer is lost to them.
 
-use std::{collections::HashMap, fs};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+};
 
 use ragq::config::catalog;
 use serde_json::Value;
@@ -109,6 +112,27 @@ fn every_setting_in_the_manifests_is_known_and_passes_the_check_of_its_role() {
     let secrets = super::tools::text("k8s/secrets/secrets.env.example");
     for (variable, _) in secrets.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')) {
         assert!(catalog::settings().iter().any(|setting| setting.variable == variable && setting.secret), "{variable}");
+    }
+}
+
+#[test]
+fn every_secret_has_a_line_in_the_example_and_reaches_a_pod() {
+    let secret = overlay("k8s/secrets").remove(0);
+    let lines: BTreeSet<&str> = secret["data"].as_object().unwrap().keys().map(String::as_str).collect();
+    // The store's address has a Secret of its own; the key that commands send is for whoever runs them.
+    let elsewhere = ["REDIS_URL", "RAGQ_API_KEY"];
+    let known = catalog::settings().iter().filter(|setting| setting.secret).map(|setting| setting.variable.as_str());
+    assert_eq!(lines, known.filter(|variable| !elsewhere.contains(variable)).collect());
+    let pods = of_ragq();
+    let reaching = pods.iter().flat_map(|pod| pod.container["env"].as_array().unwrap()).filter(|variable| {
+        let reference = &variable["valueFrom"]["secretKeyRef"];
+        reference["name"] == secret["metadata"]["name"] && reference["key"] == variable["name"]
+    });
+    assert_eq!(lines, reaching.map(|variable| variable["name"].as_str().unwrap()).collect());
+    // Both send traces.
+    for pod in pods.iter().filter(|pod| ["api", "worker"].contains(&pod.name.as_str())) {
+        let mut names = pod.container["env"].as_array().unwrap().iter().map(|variable| &variable["name"]);
+        assert!(names.any(|name| name == "OTEL_EXPORTER_OTLP_HEADERS"), "{}", pod.name);
     }
 }
 
