@@ -2,67 +2,20 @@
 //!
 //! Works on the tokens (`html5gum`), without a tree: a tree's depth is the author's choice, and most of
 //! what walks trees needs a stack as deep or time that grows with the square of it. What is lost is only
-//! the repair of crossed tags, which changes little in the text.
+//! the repair of crossed tags, which changes little in the text. What the elements mean is in [`elements`].
 
 use html5gum::{
     Span, Tokenizer,
     emitters::callback::{CallbackEmitter, CallbackEvent},
 };
 
+use self::elements::{BLOCKS, DROPPED, Tag, heading_level, is_void};
 use super::{
     blocks::{Draft, Kind, one_line},
     decode,
 };
 
-/// Elements whose content is never text of the document.
-const DROPPED: &[&[u8]] = &[
-    b"script",
-    b"style",
-    b"noscript",
-    b"template",
-    b"svg",
-    b"iframe",
-    b"object",
-    b"select",
-    b"button",
-    b"textarea",
-    b"canvas",
-    b"audio",
-    b"video",
-    b"datalist",
-];
-
-/// Elements that begin and end a paragraph.
-const BLOCKS: &[&[u8]] = &[
-    b"address",
-    b"article",
-    b"aside",
-    b"blockquote",
-    b"body",
-    b"caption",
-    b"center",
-    b"details",
-    b"dialog",
-    b"div",
-    b"dl",
-    b"fieldset",
-    b"figcaption",
-    b"figure",
-    b"footer",
-    b"form",
-    b"header",
-    b"hgroup",
-    b"hr",
-    b"html",
-    b"legend",
-    b"main",
-    b"p",
-    b"section",
-    b"summary",
-    b"search",
-    b"nav",
-    b"menu",
-];
+mod elements;
 
 /// Lists and tables nested deeper than this are not told apart any more.
 const MAX_DEPTH: usize = 8;
@@ -104,17 +57,6 @@ struct Writer {
     /// Where the text of the open link begins in `line`.
     link: Option<usize>,
     tag: Tag,
-}
-
-/// A start tag as far as it has been read.
-#[derive(Default)]
-struct Tag {
-    name: Vec<u8>,
-    attribute: Vec<u8>,
-    class: String,
-    alt: String,
-    hidden: bool,
-    navigation: bool,
 }
 
 /// An open list.
@@ -463,55 +405,4 @@ impl Writer {
         let fence = "`".repeat(longest.max(2) + 1);
         self.draft.push("\n\n", Kind::Body, &format!("{fence}{language}\n{code}\n{fence}"));
     }
-}
-
-impl Tag {
-    fn value(&mut self, value: &[u8]) {
-        let text = || String::from_utf8_lossy(value).into_owned();
-        match self.attribute.as_slice() {
-            b"class" => self.class = text(),
-            b"alt" => self.alt = text(),
-            b"role" => self.navigation |= value.eq_ignore_ascii_case(b"navigation"),
-            b"aria-hidden" => self.hidden |= value.eq_ignore_ascii_case(b"true"),
-            _ => {}
-        }
-    }
-
-    /// The language of code, as highlighters write it: `class="language-rust"`.
-    fn language(&self) -> String {
-        let named = self.class.split_whitespace().find_map(|class| {
-            class
-                .strip_prefix("language-")
-                .or_else(|| class.strip_prefix("lang-"))
-                .or_else(|| class.strip_prefix("highlight-"))
-        });
-        named.unwrap_or_default().chars().filter(|c| c.is_ascii_alphanumeric() || "+-#".contains(*c)).take(20).collect()
-    }
-}
-
-fn heading_level(name: &[u8]) -> Option<u8> {
-    match name {
-        [b'h', digit @ b'1'..=b'6'] => Some(digit - b'0'),
-        _ => None,
-    }
-}
-
-/// Elements that have no content, so that nothing of theirs can be dropped.
-fn is_void(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"br"
-            | b"hr"
-            | b"img"
-            | b"input"
-            | b"meta"
-            | b"link"
-            | b"area"
-            | b"base"
-            | b"col"
-            | b"embed"
-            | b"source"
-            | b"track"
-            | b"wbr"
-    )
 }
