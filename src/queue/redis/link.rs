@@ -336,15 +336,14 @@ impl Inner {
         let mut again = false;
         let mut last = None;
         while last.is_none() || Instant::now() < deadline {
-            let held = match lane.held() {
-                Some(held) => Ok(held),
-                None => {
-                    // Boxed: it is seldom needed, and as large as it is every call would carry room for it.
-                    let opening = Box::pin(lane.opened(self.open(lane.proof)));
-                    match timeout_at(deadline + self.door.connect_timeout(), opening).await {
-                        Ok(opened) => opened,
-                        Err(_) => break,
-                    }
+            let held = if let Some(held) = lane.held() {
+                Ok(held)
+            } else {
+                // Boxed: it is seldom needed, and as large as it is every call would carry room for it.
+                let opening = Box::pin(lane.opened(self.open(lane.proof)));
+                match timeout_at(deadline + self.door.connect_timeout(), opening).await {
+                    Ok(opened) => opened,
+                    Err(_) => break,
                 }
             };
             let (held, trouble) = match held {
