@@ -61,6 +61,9 @@ impl PassageIndex for Stamp {
     async fn chunks(&self, _: &Tenant, _: &DocumentId, _: u64, _: u32, _: usize) -> Result<Vec<Chunk>, Failure> {
         Ok(Vec::new())
     }
+    fn analysis(&self) -> Option<u32> {
+        None
+    }
     async fn ping(&self) -> Result<(), Failure> {
         Ok(())
     }

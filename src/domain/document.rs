@@ -83,8 +83,8 @@ pub enum DocumentCommit {
     Replaced {
         /// The title it goes by: the document's own where only a file name was given.
         title: String,
-        /// The embedding model its vectors are of.
-        embedding_model: Option<String>,
+        /// What its chunks were made with.
+        made_with: Option<String>,
         /// How many chunks.
         chunks: u32,
         /// Size of the normalised text in bytes.
@@ -146,9 +146,11 @@ pub struct DocumentRecord {
     /// Hash of the content that is seen.
     #[serde(skip)]
     pub content_hash: Option<String>,
-    /// The embedding model of the vectors that are searched.
+    /// What the chunks that are seen were made with: the embedding model, and the revision of the analysis where an
+    /// index stays with it. Stores keep it as `embedding_model`, all it was at first: what a ragq wrote that knew of no
+    /// revision reads as made with another.
     #[serde(skip)]
-    pub embedding_model: Option<String>,
+    pub made_with: Option<String>,
     /// The highest version that was applied (also by "unchanged" and deletion).
     #[serde(skip)]
     pub applied_version: u64,

@@ -102,6 +102,10 @@ pub trait PassageIndex: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Chunk>, Failure>;
 
+    /// The revision of the analysis that stored documents stay with until they are put again; none if the index
+    /// analyses them anew by itself.
+    fn analysis(&self) -> Option<u32>;
+
     /// Whether the index answers.
     async fn ping(&self) -> Result<(), Failure>;
 }

@@ -121,12 +121,7 @@ impl Ingest {
         self.kept.forget(&keys);
         Ok(finish(
             document,
-            DocumentCommit::Replaced {
-                title: title.clone(),
-                embedding_model: self.embedding_model(),
-                chunks,
-                text_bytes,
-            },
+            DocumentCommit::Replaced { title: title.clone(), made_with: self.made_with(), chunks, text_bytes },
             json!({ "unchanged": false, "title": title, "chunks": chunks, "size_bytes": text_bytes }),
         ))
     }
@@ -139,11 +134,18 @@ impl Ingest {
         done
     }
 
-    /// Whether what is seen of the document is already what was submitted, vectors included.
+    /// Whether what is seen of the document is already what was submitted, made as it would be made now.
     fn is_same(&self, known: &DocumentRecord, document: &DocumentVersion) -> bool {
         known.version.is_some()
             && known.content_hash.as_deref() == Some(document.content_hash.as_str())
-            && known.embedding_model == self.embedding_model()
+            && known.made_with == self.made_with()
+    }
+
+    /// What chunks are made with now.
+    fn made_with(&self) -> Option<String> {
+        let analysis = self.index.analysis().map(|revision| format!("analysis {revision}"));
+        let parts: Vec<String> = [self.embedding_model(), analysis].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
     }
 
     fn embedding_model(&self) -> Option<String> {

@@ -5,7 +5,8 @@
 //! is [`words`]' business, what is known of each language [`language`]'s.
 //!
 //! Not kept here: anything about statistics or ranking. A change that gives other stems for the same text must
-//! raise [`REVISION`], which makes an index analyse its documents anew.
+//! raise [`REVISION`]: the embedded index then analyses its documents anew when it loads them, and in Qdrant a document
+//! is analysed anew when it is sent again.
 
 use std::borrow::Cow;
 

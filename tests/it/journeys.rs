@@ -21,6 +21,7 @@ use crate::support::{
     eventually,
     process::Up,
     provider::{Gate, Reply, ScriptedProvider},
+    qdrant,
 };
 
 const NOTES: &str = "# Release\n\nReleases leave the yard on Tuesdays, after the harbour master has signed.\n";
@@ -526,6 +527,28 @@ async fn after_a_change_of_the_embedding_model_questions_are_answered_by_words_a
         data = app.finish().await;
     }
     provider.finish();
+}
+
+#[tokio::test]
+async fn a_document_of_an_earlier_analysis_is_taken_in_again_when_it_is_sent_again() {
+    let qdrant = qdrant::Server::start();
+    let on_qdrant = |settings: &mut Settings| settings.index.qdrant_url = Some(qdrant.url());
+    let app = TestApp::start_with(on_qdrant).await;
+    for unchanged in [false, true] {
+        let view = app.put("release", "Release notes", NOTES).await;
+        assert_eq!(view["result"]["unchanged"], unchanged, "{view}");
+    }
+    let data = app.finish().await;
+    // As it was recorded before the analysis was.
+    let jobs = rusqlite::Connection::open(data.path().join("jobs.db")).unwrap();
+    assert_eq!(jobs.execute("UPDATE documents SET embedding_model = NULL", []).unwrap(), 1);
+    jobs.close().unwrap();
+    let app = TestApp::start_in(data, on_qdrant).await;
+    for unchanged in [false, true] {
+        let view = app.put("release", "Release notes", NOTES).await;
+        assert_eq!(view["result"]["unchanged"], unchanged, "{view}");
+    }
+    app.finish().await;
 }
 
 #[tokio::test]

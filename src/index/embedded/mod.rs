@@ -131,6 +131,10 @@ impl PassageIndex for EmbeddedIndex {
         .await
     }
 
+    fn analysis(&self) -> Option<u32> {
+        None
+    }
+
     async fn ping(&self) -> Result<(), Failure> {
         self.run(&self.reading, |engine| engine.read(|reader| store::ping(&reader.connection))).await
     }

@@ -19,6 +19,7 @@ use crate::{
         failure::Failure,
         ids::{DocumentId, Tenant},
     },
+    text::analysis,
 };
 
 use self::{
@@ -126,6 +127,11 @@ impl PassageIndex for QdrantIndex {
         limit: usize,
     ) -> Result<Vec<Chunk>, Failure> {
         self.settled(self.read_chunks(Name { tenant, id, version }, from, limit).await)
+    }
+
+    /// The words of a chunk are a vector in Qdrant.
+    fn analysis(&self) -> Option<u32> {
+        Some(analysis::REVISION)
     }
 
     /// Asks for the collection, not for the server's health: that is answered without a key.

@@ -365,10 +365,10 @@ fn push_finish(command: &mut Cmd, finish: &Finish) {
                 Some(DocumentCommit::Unchanged) => command.arg("unchanged").arg("").arg("").arg(0).arg(0),
                 Some(DocumentCommit::Deleted) => command.arg("deleted").arg("").arg("").arg(0).arg(0),
                 Some(DocumentCommit::Superseded) => command.arg("superseded").arg("").arg("").arg(0).arg(0),
-                Some(DocumentCommit::Replaced { title, embedding_model, chunks, text_bytes }) => command
+                Some(DocumentCommit::Replaced { title, made_with, chunks, text_bytes }) => command
                     .arg("replaced")
                     .arg(title)
-                    .arg(embedding_model.as_deref().unwrap_or_default())
+                    .arg(made_with.as_deref().unwrap_or_default())
                     .arg(*chunks)
                     .arg(*text_bytes),
             };

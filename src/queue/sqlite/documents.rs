@@ -207,7 +207,7 @@ pub(super) fn commit(step: &mut Step<'_>, row: &Row, commit: &DocumentCommit) ->
         DocumentCommit::Deleted => {
             step.execute(sql::DOCUMENT_DELETE, params![tenant, document_id, version, now.0])?;
         }
-        DocumentCommit::Replaced { title, embedding_model, chunks, text_bytes } => {
+        DocumentCommit::Replaced { title, made_with, chunks, text_bytes } => {
             // A sweep that began before this job may still run and take the new chunks with it.
             if claim_until.is_some_and(|until| until > now) {
                 let due = now.plus(AFTER_SWEEP);
@@ -227,7 +227,7 @@ pub(super) fn commit(step: &mut Step<'_>, row: &Row, commit: &DocumentCommit) ->
                     chunks,
                     *text_bytes as i64,
                     now.0,
-                    embedding_model
+                    made_with
                 ],
             )?;
         }

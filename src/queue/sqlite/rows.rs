@@ -200,6 +200,6 @@ pub(super) fn document(row: &SqlRow<'_>) -> rusqlite::Result<DocumentRecord> {
         updated_at: time(row, 10)?,
         job_id: word(row, 11)?,
         error: json_or_none(row, 12)?,
-        embedding_model: row.get(16)?,
+        made_with: row.get(16)?,
     })
 }

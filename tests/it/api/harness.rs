@@ -187,7 +187,7 @@ impl App {
         let chunks = chunks(&whole);
         let commit = DocumentCommit::Replaced {
             title: document.title.clone(),
-            embedding_model: None,
+            made_with: None,
             chunks: chunks.len() as u32,
             text_bytes: whole.len() as u64,
         };

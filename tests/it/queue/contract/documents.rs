@@ -14,7 +14,7 @@ use ragq::{
 use super::*;
 
 pub const REPLACED: DocumentCommit =
-    DocumentCommit::Replaced { title: String::new(), embedding_model: None, chunks: 3, text_bytes: 40 };
+    DocumentCommit::Replaced { title: String::new(), made_with: None, chunks: 3, text_bytes: 40 };
 
 async fn document(store: &dyn JobStore, id: &str) -> Option<DocumentRecord> {
     store.document(&"default".into(), &id.into()).await.unwrap()
@@ -45,8 +45,12 @@ pub async fn an_ingested_document_is_seen<F: Fixture>() {
     let change = delivery.document.unwrap();
     assert_eq!((change.version, change.change, change.content_hash.as_str()), (1, Change::Put, "hash of text"));
     assert_eq!(store.upload(job).await.unwrap().as_deref(), Some(&b"text"[..]));
-    commit(&*store, &delivery.lease, REPLACED).await;
+    let made_with = Some("a model, analysis 1".to_owned());
+    let replaced =
+        DocumentCommit::Replaced { title: "T".into(), made_with: made_with.clone(), chunks: 3, text_bytes: 40 };
+    commit(&*store, &delivery.lease, replaced).await;
     let ready = document(&*store, "d").await.unwrap();
+    assert_eq!((ready.title.as_str(), &ready.made_with), ("T", &made_with));
     assert_eq!((ready.state, ready.version, ready.applied_version), (DocumentState::Ready, Some(1), 1));
     assert_eq!((ready.chunks, ready.size_bytes, ready.content_hash.as_deref()), (3, 40, Some("hash of text")));
     assert_eq!(seen(&*store, "d").await, Some(1));
