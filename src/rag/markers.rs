@@ -1,22 +1,33 @@
-//! Citation markers in a streamed answer: `[n]` stays only where n is a passage's number.
+//! Citation markers: `[n]`, or several numbers in one pair of brackets, with the spaces before.
 //!
-//! Works on deltas of any size, so that what readers of the stream see is what the result holds. Text in
-//! Markdown code is left alone: there `a[0]` is no citation.
+//! In a streamed answer a marker stays only where n is a passage's number. Works on deltas of any size, so that what
+//! readers of the stream see is what the result holds. Text in Markdown code is left alone: there `a[0]` is no
+//! citation.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, iter::repeat_n};
 
-/// Filters an answer as it comes.
-#[derive(Debug)]
-pub struct MarkerFilter {
-    passages: usize,
-    cited: BTreeSet<usize>,
-    /// What may turn out to belong to a marker: spaces, then `[`, digits, commas.
-    held: String,
+/// What stands between the brackets of a marker is at most so many bytes long.
+const LONGEST: usize = 64;
+
+/// Finds the markers of a text that comes character by character.
+#[derive(Debug, Default)]
+struct Scanner {
+    /// How many spaces came last: they go with the marker that may follow.
+    spaces: usize,
+    /// What has come of what may turn out to be a marker: digits, commas, spaces behind a bracket.
+    inside: Option<String>,
     /// Length of the run of backticks being read.
     ticks: usize,
     /// Length of the run that opened the code we are in; 0 outside code.
     code: usize,
     after_newline: bool,
+}
+
+/// A marker that was found.
+struct Marker {
+    /// How many spaces stand before it.
+    spaces: usize,
+    numbers: Vec<usize>,
 }
 
 /// A number however long: one that no machine word holds is no passage's number either.
@@ -25,45 +36,43 @@ fn parse(digits: &str) -> Option<usize> {
     is_number.then(|| digits.parse().unwrap_or(usize::MAX))
 }
 
-impl MarkerFilter {
-    /// A filter for an answer from `passages` passages.
-    pub fn new(passages: usize) -> Self {
-        Self { passages, cited: BTreeSet::new(), held: String::new(), ticks: 0, code: 0, after_newline: false }
-    }
-
-    /// Takes the next piece of the answer; returns what can be shown already.
-    pub fn push(&mut self, delta: &str) -> String {
-        let mut shown = String::with_capacity(delta.len() + self.held.len());
-        for character in delta.chars() {
-            self.step(character, &mut shown);
-        }
-        shown
-    }
-
-    /// The answer is whole; returns the rest of it and the numbers of the passages it cites.
-    pub fn finish(mut self) -> (String, Vec<usize>) {
-        let rest = std::mem::take(&mut self.held);
-        (rest, self.cited.into_iter().collect())
-    }
-
-    fn step(&mut self, character: char, shown: &mut String) {
+impl Scanner {
+    /// Takes the next character; adds to `text` what is no part of a marker, and says when a marker is whole.
+    fn step(&mut self, character: char, text: &mut String) -> Option<Marker> {
         self.count_ticks(character);
         if self.code > 0 {
-            shown.push_str(&std::mem::take(&mut self.held));
-            shown.push(character);
-            return;
+            self.let_go(text);
+            text.push(character);
+            return None;
         }
-        let open = self.held.contains('[');
-        match character {
-            ' ' if !open => self.held.push(' '),
-            '[' if !open => self.held.push('['),
-            '0'..='9' | ',' | ' ' if open && self.held.len() < 64 => self.held.push(character),
-            ']' if open => self.close(shown),
-            _ => {
-                shown.push_str(&std::mem::take(&mut self.held));
-                // A second opening bracket begins a marker of its own.
-                if character == '[' { self.held.push('[') } else { shown.push(character) }
+        match (&mut self.inside, character) {
+            (None, ' ') => self.spaces += 1,
+            (None, '[') => self.inside = Some(String::new()),
+            (Some(inside), '0'..='9' | ',' | ' ') if inside.len() < LONGEST => inside.push(character),
+            (Some(inside), ']') => {
+                let numbers: Option<Vec<usize>> = inside.split(',').map(|number| parse(number.trim())).collect();
+                if let Some(numbers) = numbers {
+                    self.inside = None;
+                    return Some(Marker { spaces: std::mem::take(&mut self.spaces), numbers });
+                }
+                self.let_go(text);
+                text.push(']');
             }
+            (_, character) => {
+                self.let_go(text);
+                // A second opening bracket begins a marker of its own.
+                if character == '[' { self.inside = Some(String::new()) } else { text.push(character) }
+            }
+        }
+        None
+    }
+
+    /// What was held back is no marker.
+    fn let_go(&mut self, text: &mut String) {
+        text.extend(repeat_n(' ', std::mem::take(&mut self.spaces)));
+        if let Some(inside) = self.inside.take() {
+            text.push('[');
+            text.push_str(&inside);
         }
     }
 
@@ -85,29 +94,65 @@ impl MarkerFilter {
             self.ticks = 0;
         }
     }
+}
 
-    /// Decides on the marker in `held`, whose closing bracket has just come.
-    fn close(&mut self, shown: &mut String) {
-        let held = std::mem::take(&mut self.held);
-        let at = held.find('[').unwrap_or(held.len());
-        let inside = &held[at.saturating_add(1).min(held.len())..];
-        let numbers: Option<Vec<usize>> = inside.split(',').map(|number| parse(number.trim())).collect();
-        let Some(numbers) = numbers else {
-            shown.push_str(&held);
-            shown.push(']');
-            return;
-        };
-        let kept: Vec<usize> = numbers.into_iter().filter(|number| (1..=self.passages).contains(number)).collect();
-        if kept.is_empty() {
-            // The spaces before a removed marker go with it: "so [9]." becomes "so.".
-            return;
+/// Filters an answer as it comes.
+#[derive(Debug)]
+pub struct MarkerFilter {
+    passages: usize,
+    cited: BTreeSet<usize>,
+    scanner: Scanner,
+}
+
+impl MarkerFilter {
+    /// A filter for an answer from `passages` passages.
+    pub fn new(passages: usize) -> Self {
+        Self { passages, cited: BTreeSet::new(), scanner: Scanner::default() }
+    }
+
+    /// Takes the next piece of the answer; returns what can be shown already.
+    pub fn push(&mut self, delta: &str) -> String {
+        let mut shown = String::with_capacity(delta.len());
+        for character in delta.chars() {
+            if let Some(marker) = self.scanner.step(character, &mut shown) {
+                self.show(marker, &mut shown);
+            }
         }
-        shown.push_str(&held[..at]);
+        shown
+    }
+
+    /// The answer is whole; returns the rest of it and the numbers of the passages it cites.
+    pub fn finish(mut self) -> (String, Vec<usize>) {
+        let mut rest = String::new();
+        self.scanner.let_go(&mut rest);
+        (rest, self.cited.into_iter().collect())
+    }
+
+    fn show(&mut self, Marker { spaces, numbers }: Marker, shown: &mut String) {
+        let mut kept = numbers.into_iter().filter(|number| (1..=self.passages).contains(number)).peekable();
+        // The spaces before a removed marker go with it: "so [9]." becomes "so.".
+        if kept.peek().is_some() {
+            shown.extend(repeat_n(' ', spaces));
+        }
         for number in kept {
             self.cited.insert(number);
             shown.push_str(&format!("[{number}]"));
         }
     }
+}
+
+/// The text without its markers and the spaces before them, and where these stood: their numbers, each with a place in
+/// what is left, in order.
+pub fn without_markers(text: &str) -> (String, Vec<(usize, usize)>) {
+    let (mut plain, mut markers) = (String::with_capacity(text.len()), Vec::new());
+    let mut scanner = Scanner::default();
+    for character in text.chars() {
+        if let Some(marker) = scanner.step(character, &mut plain) {
+            markers.extend(marker.numbers.into_iter().map(|number| (number, plain.len())));
+        }
+    }
+    scanner.let_go(&mut plain);
+    (plain, markers)
 }
 
 #[cfg(test)]
@@ -138,6 +183,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_text_is_told_apart_from_its_markers() {
+        for (text, plain, markers) in [
+            ("Yes [1]. No [2, 3] [9]", "Yes. No", vec![(1, 3), (2, 7), (3, 7), (9, 7)]),
+            ("[1] `a[7]` b[x] [", " `a[7]` b[x] [", vec![(1, 0)]),
+        ] {
+            assert_eq!(without_markers(text), (plain.to_owned(), markers), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn how_the_answer_is_cut_into_deltas_does_not_matter(text in "[\\[\\]0-9, `ab\n]{0,40}", cut in 1_usize..5) {
@@ -150,6 +205,13 @@ mod tests {
             let (rest, cited) = filter.finish();
             shown.push_str(&rest);
             prop_assert_eq!((shown, cited), whole(&text, 3));
+        }
+
+        #[test]
+        fn what_is_left_without_markers_is_what_a_filter_without_passages_shows(text in "[\\[\\]0-9, `ab\n]{0,40}") {
+            let (plain, markers) = without_markers(&text);
+            prop_assert_eq!(&plain, &whole(&text, 0).0);
+            prop_assert!(markers.iter().all(|(_, at)| plain.is_char_boundary(*at)) && markers.is_sorted_by_key(|it| it.1));
         }
     }
 }

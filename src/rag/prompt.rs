@@ -1,5 +1,6 @@
 //! The grounded prompt: instructions, earlier turns, numbered passages, the question.
 
+use super::markers::without_markers;
 use crate::{
     domain::answer::{Passage, Turn},
     model::{Message, Role},
@@ -23,7 +24,7 @@ pub fn build(question: &str, turns: &[Turn], passages: &[Passage]) -> Vec<Messag
         let answer = tokens::clip(&turn.answer, TURN_TOKENS);
         messages.push(Message { role: Role::User, content: tokens::clip(&turn.question, TURN_TOKENS).to_owned() });
         // The numbers of an earlier answer mean other passages now.
-        messages.push(Message { role: Role::Assistant, content: without_markers(answer) });
+        messages.push(Message { role: Role::Assistant, content: without_markers(answer).0 });
     }
     let mut content = String::from("Passages:\n\n");
     for (index, passage) in passages.iter().enumerate() {
@@ -38,12 +39,4 @@ pub fn build(question: &str, turns: &[Turn], passages: &[Passage]) -> Vec<Messag
     content.shrink_to_fit();
     messages.push(Message { role: Role::User, content });
     messages
-}
-
-/// The text without any `[n]`.
-fn without_markers(text: &str) -> String {
-    let mut filter = super::markers::MarkerFilter::new(0);
-    let mut shown = filter.push(text);
-    shown.push_str(&filter.finish().0);
-    shown
 }

@@ -5,12 +5,13 @@
 //! whole passage stands for the citation. Markers themselves are [`super::markers`]' business.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Range,
 };
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
+use super::markers::without_markers;
 use crate::{
     domain::answer::{Citation, Span},
     text::{
@@ -30,7 +31,8 @@ const ONE_IN: usize = 4;
 /// The most sentences that one statement is led back to.
 const MOST: usize = 3;
 
-/// Writes to each citation what of its passage the answer draws on.
+/// Writes to each citation what of its passage the answer draws on. Takes time in proportion to the length of the answer
+/// and to that of the passages, however many markers there are.
 pub fn find(answer: &str, citations: &mut [Citation]) {
     let answer = Statements::of(answer);
     for citation in citations {
@@ -40,18 +42,19 @@ pub fn find(answer: &str, citations: &mut [Citation]) {
     }
 }
 
-/// An answer without its markers, and where these stood.
+/// An answer without its markers, and what these stood behind.
 struct Statements {
     text: String,
     sentences: Vec<Range<usize>>,
-    /// A passage's number and a place in the text, in order.
-    markers: Vec<(usize, usize)>,
+    all: Vec<Statement>,
 }
 
-/// What a marker stands behind.
-struct Statement<'a> {
-    /// Everything since the marker before.
-    since: &'a str,
+/// What markers in one place stand behind.
+struct Statement {
+    /// The numbers of the passages it is said to rest on.
+    passages: BTreeSet<usize>,
+    /// The words of everything since the markers before.
+    said: String,
     /// The number of the sentence that carries it.
     sentence: Option<usize>,
 }
@@ -64,29 +67,11 @@ struct Sentence {
     stems: HashSet<String>,
 }
 
-/// The text without every `[n]` and the spaces before it, and where these were.
-fn without_markers(text: &str) -> (String, Vec<(usize, usize)>) {
-    let (mut plain, mut markers) = (String::with_capacity(text.len()), Vec::new());
-    let mut rest = text;
-    while let Some(open) = rest.find('[') {
-        let (before, from) = rest.split_at(open);
-        plain.push_str(before);
-        let digits = from.bytes().skip(1).take_while(u8::is_ascii_digit).count();
-        let number = from.get(1..=digits).and_then(|digits| digits.parse().ok());
-        rest = match number {
-            Some(number) if from.as_bytes().get(digits + 1) == Some(&b']') => {
-                plain.truncate(plain.trim_end_matches(' ').len());
-                markers.push((number, plain.len()));
-                from.get(digits + 2..).unwrap_or_default()
-            }
-            _ => {
-                plain.push('[');
-                from.get(1..).unwrap_or_default()
-            }
-        };
-    }
-    plain.push_str(rest);
-    (plain, markers)
+/// The sentences of a passage that can say something: no headings, nor the heads of tables.
+struct ReadPassage {
+    sentences: Vec<Sentence>,
+    /// Which sentences have a stem.
+    holders: HashMap<String, Vec<usize>>,
 }
 
 /// The words of a text in order, each with a space on both sides.
@@ -99,7 +84,7 @@ fn words(text: &str) -> String {
     all
 }
 
-fn stems(analyzer: Analyzer, text: &str) -> HashSet<String> {
+fn stems<Stems: FromIterator<String>>(analyzer: Analyzer, text: &str) -> Stems {
     analyzer.terms(text).into_iter().map(|term| term.stem).collect()
 }
 
@@ -107,93 +92,107 @@ impl Statements {
     fn of(answer: &str) -> Self {
         let (text, markers) = without_markers(answer);
         let sentences = sentences::sentences(&text);
-        Self { text, sentences, markers }
-    }
-
-    /// What each marker of a passage stands behind; markers side by side stand behind the same.
-    fn of_passage(&self, index: usize) -> impl Iterator<Item = Statement<'_>> {
         let mut since = 0;
-        let mut last = 0;
-        let begun = self.markers.iter().map(move |&(number, at)| {
-            if at > last {
-                since = last;
-            }
-            last = at;
-            (number, since..at)
-        });
-        begun.filter(move |(number, _)| *number == index).map(|(_, range)| {
+        let statement = |side_by_side: &[(usize, usize)]| {
+            let at = side_by_side.first().map_or(since, |(_, at)| *at);
+            let said = words(text.get(since..at).unwrap_or_default());
+            since = at;
             // A marker behind the full stop belongs to what it ends; one that opens the answer, to what follows.
-            let behind = self.sentences.partition_point(|sentence| sentence.start < range.end);
+            let behind = sentences.partition_point(|sentence| sentence.start < at);
             Statement {
-                since: self.text.get(range).unwrap_or_default(),
-                sentence: (!self.sentences.is_empty()).then(|| behind.saturating_sub(1)),
+                passages: side_by_side.iter().map(|(number, _)| *number).collect(),
+                said,
+                sentence: (!sentences.is_empty()).then(|| behind.saturating_sub(1)),
             }
-        })
+        };
+        let all = markers.chunk_by(|(_, one), (_, other)| one == other).map(statement).collect();
+        Self { text, sentences, all }
     }
 
     /// The parts of a passage that its markers lead to, in order, those that touch as one.
     fn drawn_from(&self, passage: &str, index: usize) -> Vec<Range<usize>> {
         let analyzer = Analyzer::for_text(passage);
-        let sentences = read(passage, analyzer);
+        let read = ReadPassage::of(passage, analyzer);
         let (mut drawn, mut reworded) = (BTreeSet::new(), BTreeSet::new());
-        for statement in self.of_passage(index) {
-            let said = words(statement.since);
-            let quoted = |sentence: &Sentence| !sentence.words.is_empty() && said.contains(&sentence.words);
-            let before = drawn.len();
-            drawn.extend(sentences.iter().enumerate().filter(|(_, sentence)| quoted(sentence)).map(|(at, _)| at));
-            if drawn.len() == before {
+        for statement in self.all.iter().filter(|statement| statement.passages.contains(&index)) {
+            let quoted = read.quoted_in(&statement.said);
+            if quoted.is_empty() {
                 reworded.extend(statement.sentence);
             }
+            drawn.extend(quoted);
         }
         for statement in reworded {
             let said = self.sentences.get(statement).and_then(|range| self.text.get(range.clone()));
-            drawn.extend(closest(&sentences, stems(analyzer, said.unwrap_or_default())));
+            drawn.extend(read.closest(stems(analyzer, said.unwrap_or_default())));
         }
-        joined(passage, drawn.into_iter().filter_map(|at| Some(sentences.get(at)?.range.clone())))
+        joined(passage, drawn.into_iter().filter_map(|at| Some(read.sentences.get(at)?.range.clone())))
     }
 }
 
-/// The sentences of a passage that can say something: no headings, nor the heads of tables.
-fn read(passage: &str, analyzer: Analyzer) -> Vec<Sentence> {
-    let units = sentences::units(passage).into_iter();
-    let telling = units.filter(|unit| !matches!(unit.kind, Kind::Heading | Kind::TableHead));
-    let sentence = |range: Range<usize>| {
+impl ReadPassage {
+    fn of(passage: &str, analyzer: Analyzer) -> Self {
+        let units = sentences::units(passage).into_iter();
+        let telling = units.filter(|unit| !matches!(unit.kind, Kind::Heading | Kind::TableHead));
+        let sentences: Vec<Sentence> = telling.map(|unit| Sentence::of(passage, unit.range, analyzer)).collect();
+        let mut holders: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, sentence) in sentences.iter().enumerate() {
+            for stem in &sentence.stems {
+                holders.entry(stem.clone()).or_default().push(at);
+            }
+        }
+        Self { sentences, holders }
+    }
+
+    /// The sentences that stand in `said` word for word.
+    fn quoted_in(&self, said: &str) -> Vec<usize> {
+        let quoted = |sentence: &Sentence| !sentence.words.is_empty() && said.contains(&sentence.words);
+        self.sentences.iter().enumerate().filter(|(_, sentence)| quoted(sentence)).map(|(at, _)| at).collect()
+    }
+
+    /// The sentences that account for a statement: the one that shares most with it, words that few sentences have
+    /// counting for more, then whichever shares most of what is left.
+    fn closest(&self, mut said: BTreeSet<String>) -> Vec<usize> {
+        let all = said.len();
+        let mut found: Vec<usize> = Vec::new();
+        while found.len() < MOST {
+            let Some((at, shared)) = self.best(&said) else { break };
+            let enough = if found.is_empty() { SHARED.min(all).max(all.div_ceil(ONE_IN)) } else { SHARED_MORE };
+            if shared < enough.max(1) {
+                break;
+            }
+            if let Some(sentence) = self.sentences.get(at) {
+                said.retain(|stem| !sentence.stems.contains(stem));
+            }
+            found.push(at);
+        }
+        found
+    }
+
+    /// The sentence that shares most with `said`, of equals the first, and how many stems it shares.
+    fn best(&self, said: &BTreeSet<String>) -> Option<(usize, usize)> {
+        let mut scores: BTreeMap<usize, (f32, usize)> = BTreeMap::new();
+        for holders in said.iter().filter_map(|stem| self.holders.get(stem)) {
+            for at in holders {
+                let (weight, shared) = scores.entry(*at).or_default();
+                *weight += 1.0 / holders.len() as f32;
+                *shared += 1;
+            }
+        }
+        let best = scores.into_iter().rev().max_by(|(_, (one, _)), (_, (other, _))| one.total_cmp(other));
+        best.map(|(at, (_, shared))| (at, shared))
+    }
+}
+
+impl Sentence {
+    fn of(passage: &str, range: Range<usize>, analyzer: Analyzer) -> Self {
         let text = passage.get(range.clone()).unwrap_or_default();
         let (plain, _) = without_markers(text);
         let mut words = words(&plain);
         if words.split_whitespace().count() < VERBATIM_WORDS {
             words.clear();
         }
-        Sentence { range, words, stems: stems(analyzer, text) }
-    };
-    telling.map(|unit| sentence(unit.range)).collect()
-}
-
-/// The sentences that account for a statement: the one that shares most with it, words that few sentences have counting
-/// for more, then whichever shares most of what is left.
-fn closest(sentences: &[Sentence], mut said: HashSet<String>) -> Vec<usize> {
-    let mut seen: HashMap<&str, f32> = HashMap::new();
-    for stem in sentences.iter().flat_map(|sentence| &sentence.stems) {
-        *seen.entry(stem).or_default() += 1.0;
+        Self { range, words, stems: stems(analyzer, text) }
     }
-    let all = said.len();
-    let mut found: Vec<usize> = Vec::new();
-    while found.len() < MOST {
-        let shared = |sentence: &Sentence| sentence.stems.intersection(&said).count();
-        let weight = |sentence: &Sentence| -> f32 {
-            sentence.stems.intersection(&said).filter_map(|stem| seen.get(stem.as_str())).map(|count| 1.0 / count).sum()
-        };
-        // Of equals the first.
-        let best = sentences.iter().enumerate().rev().max_by(|(_, a), (_, b)| weight(a).total_cmp(&weight(b)));
-        let Some((at, sentence)) = best else { break };
-        let enough = if found.is_empty() { SHARED.min(all).max(all.div_ceil(ONE_IN)) } else { SHARED_MORE };
-        if shared(sentence) < enough.max(1) {
-            break;
-        }
-        said.retain(|stem| !sentence.stems.contains(stem));
-        found.push(at);
-    }
-    found
 }
 
 fn joined(text: &str, ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
@@ -281,7 +280,34 @@ mod tests {
         assert!(found.iter().eq(std::iter::once(&(0..29))), "{found:?}");
     }
 
+    #[test]
+    fn a_marker_in_code_is_none() {
+        assert_eq!(marked("A lost lease uses no attempt: `leases[1]`."), [""; 0]);
+        assert_eq!(
+            marked("Leases are `leases[1]`. A lost lease uses no attempt. [1]"),
+            ["- A lost lease uses no attempt."]
+        );
+    }
+
+    #[test]
+    fn a_marker_repeated_thousands_of_times_is_looked_at_once() {
+        let answer = format!("{}{}", "A lost lease uses no attempt. ".repeat(500), "[1]".repeat(5_000));
+        let statements = Statements::of(&answer);
+        assert_eq!((statements.all.len(), &statements.all[0].passages), (1, &BTreeSet::from([1])));
+        assert_eq!(marked(&answer), ["- A lost lease uses no attempt."]);
+    }
+
     proptest! {
+        #[test]
+        fn no_part_of_an_answer_is_compared_twice_with_a_passage(
+            answer in "([ab .\\n`]|one|two|\\[1\\]|\\[2, 1\\]|\u{e4}){0,40}"
+        ) {
+            let statements = Statements::of(&answer);
+            let said = statements.all.iter().flat_map(|statement| statement.said.chars());
+            prop_assert!(said.filter(|c| *c != ' ').count() <= statements.text.chars().count());
+            prop_assert!(statements.all.len() <= statements.text.len() + 1);
+        }
+
         #[test]
         fn whatever_is_said_spans_lie_within_the_passage_in_order(
             answer in "([ab .\\n]|one|two|\\[1\\]|\\[2\\]|\u{e4}){0,40}", passage in "([ab .\\n#|`-]|one|two|\u{e4}){0,40}"
