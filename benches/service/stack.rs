@@ -113,7 +113,7 @@ pub async fn run() {
     let content = "word ".repeat(PROMPT_WORDS);
     let body = json!({ "model": "bench", "messages": [{ "role": "user", "content": content }],
         "max_tokens": LONGEST_ANSWER, "stream": true, "stream_options": { "include_usage": true } });
-    let messages = vec![Message { role: Role::User, content }];
+    let messages = vec![Message { role: Role::User, content: content.into() }];
     let ways = [
         Way::Direct { http: client(), url: format!("{}/chat/completions", sim.url), body: Arc::new(body) },
         Way::Stack { model: free, messages: messages.clone() },

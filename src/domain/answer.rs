@@ -1,5 +1,7 @@
 //! What a question leads to: passages, citations, an answer.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -68,8 +70,8 @@ pub struct Retrieval {
 /// The passages a question is answered from; stored with the job before the model is called.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Context {
-    /// The passages; the n-th (from 1) is what `[n]` means.
-    pub passages: Vec<Passage>,
+    /// The passages; the n-th (from 1) is what `[n]` means. Shared by all that hold them while a provider takes its time.
+    pub passages: Arc<[Passage]>,
     /// How they were found.
     pub retrieval: Retrieval,
 }

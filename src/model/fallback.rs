@@ -14,33 +14,40 @@ use crate::domain::failure::{Class, Code, Failure};
 
 /// Models in the order in which they are asked.
 pub struct Fallback {
-    first: Arc<dyn AnswerModel>,
-    further: Vec<Arc<dyn AnswerModel>>,
+    before: Vec<Arc<dyn AnswerModel>>,
+    last: Arc<dyn AnswerModel>,
 }
 
 impl Fallback {
     /// `first`, and the others when it can't.
     pub fn new(first: Arc<dyn AnswerModel>, further: Vec<Arc<dyn AnswerModel>>) -> Self {
-        Self { first, further }
+        let (mut before, mut last) = (Vec::with_capacity(further.len()), first);
+        for next in further {
+            before.push(std::mem::replace(&mut last, next));
+        }
+        Self { before, last }
     }
 }
 
 #[async_trait]
 impl AnswerModel for Fallback {
     fn name(&self) -> &str {
-        self.first.name()
+        self.before.first().unwrap_or(&self.last).name()
     }
 
     async fn answer(&self, request: AnswerRequest) -> Result<AnswerStream, Failure> {
         let mut put_off: Option<Failure> = None;
-        for model in std::iter::once(&self.first).chain(&self.further) {
+        for model in &self.before {
             match begun(model.as_ref(), request.clone()).await {
                 Err(failure) if is_elsewhere_possible(&failure) => put_off = Some(sooner(put_off, failure)),
                 answer => return answer,
             }
         }
-        // There is always a first.
-        Err(put_off.unwrap_or_else(|| Failure::new(Code::Unknown, "no model is configured")))
+        // Nobody is asked after it: no copy of the request is kept.
+        match begun(self.last.as_ref(), request).await {
+            Err(failure) if is_elsewhere_possible(&failure) => Err(sooner(put_off, failure)),
+            answer => answer,
+        }
     }
 }
 

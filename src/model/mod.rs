@@ -3,7 +3,7 @@
 //! Adapters: [`openai`] (any OpenAI-compatible provider) and [`extractive`] (no provider at all). [`fallback`] makes one
 //! of several.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -47,7 +47,7 @@ pub struct Message {
     /// Who says it.
     pub role: Role,
     /// What.
-    pub content: String,
+    pub content: Cow<'static, str>,
 }
 
 /// A question with all that is needed to answer it.

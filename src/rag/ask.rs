@@ -64,21 +64,23 @@ impl Ask {
         let payload = ChatPayload::decode(&delivery.payload)?;
         let turns = self.turns(delivery).await?;
         let Context { passages, retrieval } = self.context(delivery, &payload, &turns, spent).await?;
-        // Shared with the model, for as long as it takes.
-        let passages: Arc<[Passage]> = passages.into();
+        let ChatPayload { query, .. } = payload;
         let answer = if passages.is_empty() {
             no_passage(retrieval)
         } else {
-            let messages = prompt::build(&payload.query, &turns, &passages);
-            let request =
-                AnswerRequest { question: payload.query.clone(), passages: passages.clone(), messages, bounds };
+            let messages = prompt::build(&query, &turns, &passages);
+            // The answer may be long in coming, and thousands wait for theirs: what the model has is not kept here too.
+            drop(turns);
+            let request = AnswerRequest { question: query, passages: passages.clone(), messages, bounds };
             let stream = self.model.answer(request).await?;
             self.write_down(&delivery.lease, stream, &passages, retrieval).await?
         };
-        let turn = delivery
-            .conversation_id
-            .is_some()
-            .then(|| Turn { question: payload.query.clone(), answer: answer.answer.clone() });
+        let turn = match delivery.conversation_id {
+            Some(_) => {
+                Some(Turn { question: ChatPayload::decode(&delivery.payload)?.query, answer: answer.answer.clone() })
+            }
+            None => None,
+        };
         let result = serde_json::to_value(&answer)
             .map_err(|error| Failure::new(Code::Unknown, "the answer could not be written").with_source(error))?;
         Ok(Finish::Completed { result, document: None, turn })

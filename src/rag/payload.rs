@@ -27,7 +27,7 @@ pub struct ChatPayload {
 impl ChatPayload {
     /// Reads a stored payload.
     pub fn decode(payload: &Value) -> Result<Self, Failure> {
-        let decoded: Self = serde_json::from_value(payload.clone())
+        let decoded = Self::deserialize(payload)
             // Only the kind of the mistake is passed on: the error's own text may quote the payload.
             .map_err(|error| {
                 Failure::new(

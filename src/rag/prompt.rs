@@ -19,12 +19,13 @@ const TURN_TOKENS: usize = 400;
 
 /// The messages for one question.
 pub fn build(question: &str, turns: &[Turn], passages: &[Passage]) -> Vec<Message> {
-    let mut messages = vec![Message { role: Role::System, content: INSTRUCTIONS.to_owned() }];
+    let mut messages = vec![Message { role: Role::System, content: INSTRUCTIONS.into() }];
     for turn in turns {
         let answer = tokens::clip(&turn.answer, TURN_TOKENS);
-        messages.push(Message { role: Role::User, content: tokens::clip(&turn.question, TURN_TOKENS).to_owned() });
+        messages
+            .push(Message { role: Role::User, content: tokens::clip(&turn.question, TURN_TOKENS).to_owned().into() });
         // The numbers of an earlier answer mean other passages now.
-        messages.push(Message { role: Role::Assistant, content: without_markers(answer).0 });
+        messages.push(Message { role: Role::Assistant, content: without_markers(answer).0.into() });
     }
     let mut content = String::from("Passages:\n\n");
     for (index, passage) in passages.iter().enumerate() {
@@ -37,6 +38,6 @@ pub fn build(question: &str, turns: &[Turn], passages: &[Passage]) -> Vec<Messag
     content += &format!("Question: {}", question.trim());
     // Kept for as long as the provider takes: without the room it grew into.
     content.shrink_to_fit();
-    messages.push(Message { role: Role::User, content });
+    messages.push(Message { role: Role::User, content: content.into() });
     messages
 }

@@ -91,7 +91,7 @@ impl Retriever {
         let passages = pack(distinct(passages), top_k, self.settings.context_tokens);
         let retrieval = Retrieval { mode, degraded };
         self.metrics.retrieved(&retrieval);
-        let context = Context { passages, retrieval };
+        let context = Context { passages: passages.into(), retrieval };
         traces::retrieved(&context);
         Ok(context)
     }

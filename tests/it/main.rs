@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "the runtime of a test ends with all its tasks")]
 
 mod api;
+mod asking;
 mod cli;
 mod config;
 mod deploy;

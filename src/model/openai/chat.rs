@@ -129,7 +129,7 @@ impl OpenAiModel {
 }
 
 fn message(message: &Message) -> ChatCompletionRequestMessage {
-    let content = message.content.as_str();
+    let content = &*message.content;
     match message.role {
         Role::System => ChatCompletionRequestSystemMessage::from(content).into(),
         Role::User => ChatCompletionRequestUserMessage::from(content).into(),
@@ -159,7 +159,7 @@ impl AnswerModel for OpenAiModel {
         // the message that repeats what the asker keeps for its citations.
         messages.pop();
         let clean: Clean = Arc::new(move |failure| {
-            let earlier = messages.iter().map(|message| message.content.as_str());
+            let earlier = messages.iter().map(|message| &*message.content);
             let given = passages.iter().flat_map(|passage| {
                 let headings = passage.headings.iter().map(String::as_str);
                 [passage.title.as_str(), passage.text.as_str()].into_iter().chain(headings)

@@ -78,8 +78,10 @@ struct Placed {
     place: Place,
 }
 
+/// What is left of a call once it may go out: its prompt, if traces tell it, was told.
 struct Admitted {
-    call: Call,
+    factory: HttpRequestFactory,
+    clean: Clean,
     ticket: Ticket,
 }
 
@@ -156,23 +158,23 @@ async fn take_place(gate: Arc<Gate>, paid: Paid) -> Result<Placed, Failure> {
 
 async fn pass_breaker(gate: Arc<Gate>, Placed { paid, place }: Placed) -> Result<Admitted, Failure> {
     let Paid { call, reservation } = paid;
-    let prompt = call.prompt.iter().map(|message| (message.role.as_str(), message.content.as_str()));
+    let prompt = call.prompt.iter().map(|message| (message.role.as_str(), &*message.content));
     let ticket = gate.admit().await?.with(reservation, place, call.bounds.spent.clone()).asking(prompt);
-    Ok(Admitted { call, ticket })
+    Ok(Admitted { factory: call.factory, clean: call.clean, ticket })
 }
 
 fn accounted(
     inner: Transport,
 ) -> impl Service<Admitted, Response = Response, Error = Failure, Future: Send> + Clone + Sync {
-    service_fn(move |Admitted { call, ticket }: Admitted| {
+    service_fn(move |Admitted { factory, clean, ticket }: Admitted| {
         let inner = inner.clone();
         async move {
-            match inner.oneshot(call.factory).await {
+            match inner.oneshot(factory).await {
                 Ok(mut response) => {
                     response.extensions_mut().insert(Carried(Arc::new(Mutex::new(Some(ticket)))));
                     Ok(response)
                 }
-                Err(failure) => Err(ticket.failed((call.clean)(failure))),
+                Err(failure) => Err(ticket.failed(clean(failure))),
             }
         }
     })

@@ -303,7 +303,7 @@ pub fn context() -> Context {
         text: "text".into(),
         score: 0.5,
     };
-    Context { passages: vec![passage], retrieval: Retrieval { mode: RetrievalMode::Lexical, degraded: false } }
+    Context { passages: [passage].into(), retrieval: Retrieval { mode: RetrievalMode::Lexical, degraded: false } }
 }
 
 pub async fn a_conversation_remembers_its_last_turns<F: Fixture>() {
