@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use ulid::Ulid;
 
 use super::{
     RedisJobStore,
@@ -178,10 +179,11 @@ impl Operations for RedisJobStore {
     }
 
     async fn cancel_some(&self, kind: Kind, status: Status, step: CancelStep) -> Result<CancelTally> {
+        let this = Ulid::from_parts(0, rand::random()).to_string();
         let (seen, matched, cancelled, changed): (usize, usize, usize, Vec<String>) = self
             .shared
             .call(&scripts::CANCEL_SOME, Confirm::No, |command| {
-                command.arg(kind.as_str()).arg(status.as_str());
+                command.arg(&this).arg(kind.as_str()).arg(status.as_str());
                 command.arg(step.skip).arg(step.max.min(MOST)).arg(step.dry_run);
             })
             .await?;

@@ -13,7 +13,8 @@ use ragq::{
         job::{Kind, NewJob, Status, Submitted},
     },
     queue::{
-        Cells as _, Deliveries as _, Fenced, Maintenance as _, Operations as _, SharedJobStore, Submissions as _, Swap,
+        CancelStep, Cells as _, Deliveries as _, Fenced, Maintenance as _, Operations as _, SharedJobStore,
+        Submissions as _, Swap,
         redis::{
             RedisJobStore, RedisOptions,
             link::{Link, LinkOptions, Mode},
@@ -144,6 +145,24 @@ async fn a_note_whose_answer_is_lost_is_in_the_audit_log_once() {
         assert_eq!(proxy.seen("EVALSHA") - seen, 2, "it was sent again");
     }
     assert_eq!(store.audit(None, 10).await.unwrap().items.len(), 3);
+}
+
+#[tokio::test]
+async fn a_step_of_cancelling_whose_answer_is_lost_cancels_no_more_than_it_was_told_to() {
+    let server = Server::start(&[]).await;
+    let proxy = Proxy::start(server.port()).await;
+    let options = options(&Limits::default());
+    let store = RedisJobStore::new(link_to(&proxy.url(), &options), options);
+    for _ in 0..10 {
+        contract::submit(&store, contract::chat("q")).await;
+    }
+    let step = |dry_run| CancelStep { skip: 0, max: 3, dry_run };
+    // From now on the server has the script.
+    store.cancel_some(Kind::Chat, Status::Queued, step(true)).await.unwrap();
+    proxy.cut("EVALSHA", 3);
+    let tally = store.cancel_some(Kind::Chat, Status::Queued, step(false)).await.unwrap();
+    assert_eq!((tally.seen, tally.matched, tally.cancelled), (3, 3, 3));
+    assert_eq!(store.stats().await.unwrap().counts[&Status::Cancelled], 3);
 }
 
 #[tokio::test]

@@ -1,11 +1,19 @@
--- Cancels jobs of one kind and status, or counts them.
--- ARGV[4] kind, ARGV[5] status, ARGV[6] leaves out the first so many, ARGV[7] looks at so many at most, ARGV[8] 1: only
--- counts them
+-- Cancels jobs of one kind and status, or counts them. Cancels once: the answer may have been lost.
+-- ARGV[4] what tells this step from all others, ARGV[5] kind, ARGV[6] status, ARGV[7] leaves out the first so many,
+-- ARGV[8] looks at so many at most, ARGV[9] 1: only counts them
 -- Returns how many it looked at, how many of these are of the kind, how many it cancelled; the list of changed jobs: id,
 -- status.
 
+-- How long it is remembered what a step did (milliseconds): longer than any call is on its way.
+local REMEMBERED = 60000
+
+local mark = q .. 'cancelled_some:' .. take()
 local kind, status, skip, max, dry_run = take(), take(), take_number(), take_number(), take() == '1'
-local ids, seen = {}, 0
+local done = again and redis.call('GET', mark)
+if done then
+  return cjson.decode(done)
+end
+local ids = {}
 if status == 'queued' then
   for _, priority in ipairs({ 'high', 'normal', 'low' }) do
     local key = q .. 'queued:' .. kind .. ':' .. priority
@@ -37,7 +45,9 @@ for _, id in ipairs(ids) do
     end
   end
 end
+local answer = { #ids, matched, cancelled, changed }
 if cancelled > 0 then
   note_drain(cancelled)
+  redis.call('SET', mark, cjson.encode(answer), 'PX', REMEMBERED)
 end
-return { #ids, matched, cancelled, changed }
+return answer
