@@ -368,7 +368,7 @@ fn models(settings: &Settings, gates: &Gates) -> Result<Models, SetupError> {
 fn worker_settings(settings: &Settings) -> WorkerSettings {
     let worker = &settings.worker;
     WorkerSettings {
-        name: settings.worker.name.clone().unwrap_or_else(host_name),
+        name: process_name(settings),
         kinds: HashMap::from([
             (
                 Kind::Chat,
@@ -387,8 +387,13 @@ fn worker_settings(settings: &Settings) -> WorkerSettings {
     }
 }
 
+/// What this process is called: the worker's name, else the machine's.
+pub fn process_name(settings: &Settings) -> String {
+    settings.worker.name.clone().unwrap_or_else(host_name)
+}
+
 /// The machine's name, which in a cluster is the pod's: what operators look for first.
-pub fn host_name() -> String {
+fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "ragq".to_owned() } else { name }
 }

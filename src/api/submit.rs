@@ -85,11 +85,13 @@ pub fn accepted(stored: Stored, body: impl Serialize) -> Response {
 
 /// Stores a job that `request` makes.
 pub async fn submit(state: &ApiState, request: &Received, mut job: NewJob) -> Result<Stored> {
-    let span = traces::submit(job.kind, job.id);
+    let span = traces::submit(job.kind);
     let context = traces::context_of(&span).unwrap_or(request.context);
     job.origin = Origin::new(job.id, &request.id, context);
     let stored = store(state, job).instrument(span.clone()).await;
-    stored.inspect_err(|problem| traces::failed(&span, problem.code().as_str()))
+    stored
+        .inspect(|stored| traces::stored(&span, stored.id))
+        .inspect_err(|problem| traces::failed(&span, problem.code().as_str()))
 }
 
 async fn store(state: &ApiState, job: NewJob) -> Result<Stored> {

@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     api::Setup,
-    app::{App, AppError, Role, host_name},
+    app::{App, AppError, Role, process_name},
     config::{self, Origin, Purpose, Settings, Sources, settings::LogFormat},
-    domain::failure::chain,
+    domain::{failure::chain, ids},
     lifecycle::Process,
     telemetry,
 };
@@ -61,7 +61,8 @@ where
     if shows && for_people && terminal.stderr && loaded.origins.of("log.filter") == Origin::Default {
         "warn".clone_into(&mut log.filter);
     }
-    let export = match telemetry::start(&loaded.settings, &host_name()) {
+    let instance = ids::boot(&process_name(&loaded.settings));
+    let export = match telemetry::start(&loaded.settings, &instance) {
         Ok(export) => export,
         Err(error) => {
             terminal.error(&chain(&error));

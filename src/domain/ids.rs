@@ -116,8 +116,13 @@ impl Default for Collection {
 impl WorkerId {
     /// The id of a new boot of the worker called `name`.
     pub fn boot(name: &str) -> Self {
-        Self(format!("{name}:{}", Ulid::from_parts(0, rand::random())).into())
+        Self(boot(name).into())
     }
+}
+
+/// What one boot of a process called `name` is known by: `name:ULID`. No two boots share it.
+pub fn boot(name: &str) -> String {
+    format!("{name}:{}", Ulid::from_parts(0, rand::random()))
 }
 
 /// The right to work on one delivery of one job; whoever holds an outdated one is refused.

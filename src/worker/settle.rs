@@ -136,16 +136,17 @@ impl SettleLayer {
         attempt: &Span,
     ) {
         self.metrics.ran(delivery.kind, ran);
+        let mut traced = traces::Outcome::of(attempt);
         let (settlement, failure) = match outcome {
             Ok(finish) => (Settlement::Finish(finish), None),
             Err(Halt::LeaseLost) => {
                 tracing::info!("lease lost, outcome dropped");
-                traces::ended(attempt, "lease_lost", None);
+                traced.name = "lease_lost";
                 return self.lost(delivery, spent, Fate::Lost).await;
             }
             Err(Halt::Cancelled) => {
                 tracing::info!("job cancelled while it ran");
-                traces::ended(attempt, "cancelled", None);
+                traced.name = "cancelled";
                 return self.lost(delivery, spent, Fate::Cancelled).await;
             }
             Err(Halt::Leaving) => (Settlement::Release(Release::HandBack), None),
@@ -154,18 +155,19 @@ impl SettleLayer {
         log(&settlement, failure.as_ref());
         if let Some(failure) = &failure {
             self.metrics.failed(failure.code);
+            traced.code = Some(failure.code);
         }
         let fate = fate_of(&settlement);
         let writing = self.write(&delivery.lease, &settlement, spent.total(fate == Fate::Useful));
         let written = writing.instrument(traces::stage("settle")).await;
-        let outcome = if written == Some(Fenced::Applied(())) { outcome_of(&settlement) } else { "lease_lost" };
-        traces::ended(attempt, outcome, failure.map(|failure| failure.code));
         match written {
             Some(Fenced::Applied(())) => {
+                traced.name = outcome_of(&settlement);
                 self.tokens(spent, fate);
                 self.count(delivery, &settlement, ran);
             }
             Some(Fenced::Stale) => {
+                traced.name = "lease_lost";
                 self.metrics.stale_finish(delivery.kind);
                 self.lost(delivery, spent, Fate::Lost).await;
             }

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     app::AppError,
     config::{self, Purpose, Settings, Sources},
-    domain::failure::chain,
+    domain::{failure::chain, ids},
     telemetry,
 };
 use args::{BenchCommand, ClientArgs};
@@ -64,7 +64,8 @@ where
     let outcome = config::load(&sources.with_flag("--url", "client.url", client.url.as_deref()))
         .map_err(|problems| CliError::Usage(problems.to_string()))
         .and_then(|loaded| {
-            let export = telemetry::start(&loaded.settings, "bench").map_err(|error| CliError::Usage(chain(&error)))?;
+            let export = telemetry::start(&loaded.settings, &ids::boot("bench"))
+                .map_err(|error| CliError::Usage(chain(&error)))?;
             Ok((super::runtime()?, export, loaded.settings))
         })
         .map_err(anyhow::Error::from)

@@ -25,8 +25,12 @@ use crate::config::settings;
 
 /// How long sending one batch may take, its repetitions included.
 const SEND: Duration = Duration::from_secs(5);
-/// Spans that wait to be sent, at most: some megabytes.
+/// Spans that wait to be sent, at most: some megabytes, as long as they hold no content.
 const WAITING: usize = 8_192;
+/// The same where calls hold what was asked and answered, which may be some hundred kilobytes each.
+const WAITING_WITH_CONTENT: usize = 512;
+/// As so many requests: collectors take none that is too large.
+const BATCHES: usize = 16;
 /// How long spans wait for others to be sent with.
 const GATHER: Duration = Duration::from_secs(2);
 /// How long what is left may take to be sent at the end.
@@ -67,7 +71,12 @@ impl Export {
             .with_headers(settings.headers().unwrap_or_default())
             .with_timeout(SEND)
             .build()?;
-        let batches = BatchConfigBuilder::default().with_max_queue_size(WAITING).with_scheduled_delay(GATHER).build();
+        let waiting = if settings.include_content { WAITING_WITH_CONTENT } else { WAITING };
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(waiting)
+            .with_max_export_batch_size(waiting / BATCHES)
+            .with_scheduled_delay(GATHER)
+            .build();
         let exporter = Told { exporter, away: AtomicBool::new(false) };
         let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
         let resource = Resource::builder()

@@ -21,7 +21,7 @@ use tracing_subscriber::{
 
 pub use call::{CallSpan, Callee};
 pub use export::{Export, ExportError};
-pub use spans::{Sampling, attempt, context_of, ended, failed, replied, retrieved, stage, submit};
+pub use spans::{Outcome, Sampling, attempt, context_of, failed, replied, retrieved, stage, stored, submit};
 
 use super::logs::BoxedLayer;
 

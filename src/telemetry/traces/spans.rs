@@ -73,8 +73,8 @@ pub fn replied(span: &Span, status: StatusCode, code: Option<&'static str>) {
     }
 }
 
-/// The span of a submit.
-pub fn submit(kind: Kind, job: JobId) -> Span {
+/// The span of a submit; which job came of it is told by [`stored`].
+pub fn submit(kind: Kind) -> Span {
     info_span!(
         target: TARGET,
         "submit",
@@ -84,8 +84,14 @@ pub fn submit(kind: Kind, job: JobId) -> Span {
         messaging.operation.name = "submit",
         messaging.operation.r#type = "send",
         messaging.destination.name = kind.as_str(),
-        messaging.message.id = %job,
     )
+}
+
+/// Notes on the span of a submit which job stands for it: a new one, or that of the request it repeats.
+pub fn stored(submit: &Span, job: JobId) {
+    if !submit.is_disabled() {
+        submit.set_attribute("messaging.message.id", job.to_string());
+    }
 }
 
 /// The span of one delivery; disabled unless its job's trace is recorded. It is a child of the submit, so that all is one
@@ -122,11 +128,30 @@ pub fn attempt(delivery: &Delivery) -> Span {
     span
 }
 
-/// Notes what became of an attempt.
-pub fn ended(attempt: &Span, outcome: &'static str, code: Option<Code>) {
-    attempt.set_attribute("ragq.job.outcome", outcome);
-    if let Some(code) = code {
-        failed(attempt, code.as_str());
+/// What became of an attempt: `unsettled` until told otherwise, noted on its span when this is dropped. So it is there
+/// also where the process ends while the store does not answer.
+#[derive(Debug)]
+pub struct Outcome<'a> {
+    attempt: &'a Span,
+    /// What it is called.
+    pub name: &'static str,
+    /// What it failed with.
+    pub code: Option<Code>,
+}
+
+impl<'a> Outcome<'a> {
+    /// Nothing is written of `attempt` yet.
+    pub fn of(attempt: &'a Span) -> Self {
+        Self { attempt, name: "unsettled", code: None }
+    }
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        self.attempt.set_attribute("ragq.job.outcome", self.name);
+        if let Some(code) = self.code {
+            failed(self.attempt, code.as_str());
+        }
     }
 }
 

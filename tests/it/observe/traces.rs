@@ -7,12 +7,12 @@ use ragq::domain::origin::TraceId;
 use serde_json::{Value, json};
 
 use crate::{
-    faults::deployment::{Deployment, Plan},
+    faults::deployment::{ANSWER, Deployment, Plan},
     support::{
         collector::{Collector, Span},
         eventually,
         process::Up,
-        provider::{Reply, ScriptedProvider},
+        provider::{Gate, Reply, ScriptedProvider},
         redis::Server,
     },
 };
@@ -122,6 +122,7 @@ fn check(spans: &[Span], job: &Value) -> (Span, Span) {
     let submit = only(spans, "submit chat");
     assert_eq!((submit.kind, &submit.parent), (SpanKind::Producer, &request.id));
     assert_eq!(submit.get("messaging.operation.type"), "send");
+    assert_eq!(submit.get("messaging.message.id"), job["job_id"]);
     let attempts = children(spans, submit);
     assert_eq!(names(&attempts), ["process chat", "process chat"]);
     let (first, second) = (attempts[0], attempts[1]);
@@ -258,7 +259,56 @@ async fn one_trace_goes_from_the_api_through_redis_to_the_worker() {
         (all.len() >= spans.len() && all.iter().any(|span| span.name == "POST /chat")).then_some(all)
     })
     .await;
-    check(&spans, &job);
+    let (attempt, _) = check(&spans, &job);
+    let instance = |span: &Span| span.resource["service.instance.id"].as_str().unwrap().to_owned();
+    let (api, worker) = (instance(only(&spans, "POST /chat")), instance(&attempt));
+    assert!(api.starts_with("api:") && worker.starts_with("worker-1:"), "{api}, {worker}");
     let traces: std::collections::HashSet<_> = collector.spans().into_iter().map(|span| span.trace).collect();
     assert_eq!(traces.len(), 1, "at a ratio of 0 no other trace begins");
+}
+
+#[tokio::test]
+async fn a_repeated_request_is_traced_with_the_job_of_the_first() {
+    let collector = Collector::start().await;
+    let scene = Scene::start(&collector.endpoint, &[]).await;
+    let ask = async |query: &str| -> Value {
+        let request = scene.http.post(format!("{}/chat", scene.up.url)).header("Idempotency-Key", "once");
+        let request = request.header("traceparent", sampled()).json(&json!({ "query": query }));
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let (first, again) = (ask("Where is the harbour?").await, ask("Where is the harbour?").await);
+    assert!(first["job_id"].is_string() && first["job_id"] == again["job_id"], "{first} {again}");
+    assert_eq!(ask("Where is the lighthouse?").await["code"], "idempotency_key_reused");
+    scene.end().await;
+    let spans = collector.trace(TRACE);
+    let submits = spans.iter().filter(|span| span.name == "submit chat");
+    let (stored, refused): (Vec<_>, Vec<_>) = submits.partition(|span| !span.failed);
+    assert_eq!((stored.len(), refused.len()), (2, 1));
+    assert!(stored.iter().all(|span| span.get("messaging.message.id") == first["job_id"]), "{stored:#?}");
+    assert!(refused.iter().all(|span| span.get("messaging.message.id").is_null()), "{refused:#?}");
+}
+
+#[tokio::test]
+async fn an_attempt_that_could_not_be_settled_is_not_called_lost() {
+    let collector = Collector::start().await;
+    let gate = Gate::new();
+    let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint.as_str())];
+    let reply = Reply::text(ANSWER).held_after_first_by(&gate);
+    let plan = Plan { settings: &settings, reply, ..Plan::default() };
+    let mut deployment = Deployment::start(Server::start(&[]).await, plan).await;
+    let http = reqwest::Client::builder().build().unwrap();
+    let request = http.post(format!("{}/chat", deployment.apis[0].url)).header("traceparent", sampled());
+    let accepted = request.json(&json!({ "query": "What does the tide table list?" })).send().await.unwrap();
+    assert!(accepted.status().is_success());
+    deployment.until_held("worker-1", 1).await;
+    deployment.provider.until("the question", |counts| counts.in_flight == 1).await;
+    deployment.redis.kill9().await;
+    // It hands the job back when its grace is over, but nobody takes it.
+    let worker = &mut deployment.workers[0];
+    worker.signal("TERM");
+    worker.ended().await;
+    assert_eq!(worker.logged("job handed back"), 1, "{}", worker.log());
+    let spans = collector.trace(TRACE);
+    let attempt = only(&spans, "process chat");
+    assert_eq!(attempt.get("ragq.job.outcome"), "unsettled");
 }
