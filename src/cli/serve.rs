@@ -42,8 +42,8 @@ pub(super) fn worker(args: WorkerArgs, environment: Environment) -> ExitCode {
     run(&sources, false, |settings, terminal| role(settings, Role::Worker, terminal))
 }
 
-/// Reads the settings, begins to log, runs, and turns what came of it into an exit code. One that shows a person what it
-/// does (`shows`) logs no more beside it on a terminal than what is wrong, unless told otherwise.
+/// Reads the settings, begins to log, runs, and turns what came of it into an exit code. A command that shows a person
+/// what it does (`shows`) logs no more beside it on a terminal than what is wrong, unless told otherwise.
 pub(super) fn run<F>(sources: &Sources, shows: bool, serve: impl FnOnce(Settings, Terminal) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<Exit>>,

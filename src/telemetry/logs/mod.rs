@@ -1,9 +1,10 @@
 //! Sets up logging: on standard error, for people or as one JSON object a line.
 //!
-//! Lines about a job or a request say which: the spans around them carry the ids (`job.id`, `request.id`, `trace_id`),
-//! and [`json`] puts what spans carry on the lines themselves. Those spans have a target of their own, [`IDS`]: a filter
-//! that lets a line through never takes its ids away. What is logged is the business of the place that handles an
-//! event: a constant lowercase phrase with fields (`job.id`, `job.attempt`), never a prompt, payload or secret.
+//! Lines about a job or a request say which: the spans around them carry the ids (`job.id`, `request.id`,
+//! `trace_id`), and [`json`] puts what spans carry on the lines themselves. Those spans have a target of their own,
+//! [`IDS`]: a filter that lets a line through never takes its ids away. What is logged is the business of the place
+//! that handles an event: a constant lowercase phrase with fields (`job.id`, `job.attempt`), never a prompt, payload
+//! or secret.
 
 mod json;
 
