@@ -58,6 +58,9 @@ impl Deliveries for SqliteJobStore {
     }
 
     async fn fetch_deletions(&self, worker: &WorkerId, max: usize) -> Result<Vec<Delivery>> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
         let id = worker.clone();
         let handed = self.writer.call(Durability::Written, move |step| fetch_deletions(step, &id, max)).await?;
         Ok(self.handed_over(handed, worker, Kind::Ingest))

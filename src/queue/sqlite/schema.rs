@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_origin.sql"),
     include_str!("migrations/0009_deletions.sql"),
     include_str!("migrations/0010_audit_once.sql"),
+    include_str!("migrations/0011_queued_deletions.sql"),
 ];
 
 /// Statements kept prepared per connection: more than there are.
@@ -94,6 +95,8 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
     use crate::queue::sqlite::sql;
 
@@ -117,6 +120,29 @@ mod tests {
                 assert!(!step.contains("TEMP B-TREE FOR ORDER BY") || *name == "dead_letter_groups", "{name} sorts");
             }
         }
+    }
+
+    #[test]
+    fn looking_for_deletions_reads_none_that_are_done_and_no_other_ingestions() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open_writer(&folder.path().join("jobs.db")).unwrap();
+        let jobs = "WITH RECURSIVE numbers (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM numbers WHERE n < 2000)
+            INSERT INTO jobs (id, tenant, kind, priority, status, place, max_attempts, bytes, created_at, payload, deletes)
+            SELECT n, 'default', 'ingest', 'low', iif(n % 2, 'completed', 'queued'), n, 5, 0, 0, '{}', n % 2 FROM numbers;
+            INSERT INTO changes (job, tenant, document_id, version, data)
+            SELECT job, tenant, id, 1, json_object('change', iif(deletes, 'delete', 'put')) FROM jobs";
+        connection.execute_batch(jobs).unwrap();
+        let steps = |expected: &[i64]| {
+            let mut statement = connection.prepare(sql::FETCH_DELETIONS).unwrap();
+            let found = statement.query_map([64], |row| row.get::<_, i64>(0)).unwrap();
+            assert_eq!(found.collect::<Result<Vec<_>, _>>().unwrap(), expected);
+            statement.get_status(StatementStatus::VmStep)
+        };
+        let idle = steps(&[]);
+        assert!(idle < 100, "{idle} steps to find nothing");
+        connection.execute_batch("UPDATE jobs SET status = 'queued' WHERE job IN (7, 1001)").unwrap();
+        let two = steps(&[7, 1001]);
+        assert!(two < 200, "{two} steps to find two");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     domain::{
+        document::Change,
         event::{EventKind, EventPage, JobEvent},
         ids::{JobId, Tenant},
         job::{JobView, Kind, NewJob, Priority, Status, Submitted},
@@ -121,7 +122,8 @@ fn submit(step: &mut Step<'_>, job: &NewJob, payload: &str, bytes: i64) -> rusql
             job.idempotency.as_ref().map(|idempotency| idempotency.key.as_str()),
             job.idempotency.as_ref().map(|idempotency| idempotency.fingerprint.as_str()),
             payload,
-            job.origin.request_id
+            job.origin.request_id,
+            job.document.as_ref().is_some_and(|document| document.change == Change::Delete)
         ],
     )?;
     if inserted == 0 {

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use ragq::{
     domain::{
         clock::{ManualClock, Timestamp},
+        ids::WorkerId,
         job::{Kind, Status},
     },
     queue::{
@@ -119,6 +120,17 @@ async fn a_closed_store_refuses_what_comes_later() {
     fixture.store.close().await;
     assert!(matches!(store.submit(contract::chat("late")).await, Err(StoreError::Closed)));
     assert!(matches!(store.stats().await, Err(StoreError::Closed)));
+}
+
+#[tokio::test]
+async fn a_worker_without_room_asks_the_writer_nothing() {
+    let fixture = SqliteFixture::open(Limits::default()).await;
+    let store = fixture.store();
+    fixture.store.close().await;
+    let worker = WorkerId::boot("w");
+    assert!(store.fetch(&worker, Kind::Ingest, 0).await.unwrap().is_empty());
+    assert!(store.fetch_deletions(&worker, 0).await.unwrap().is_empty());
+    assert!(matches!(store.fetch_deletions(&worker, 1).await, Err(StoreError::Closed)));
 }
 
 #[tokio::test]
