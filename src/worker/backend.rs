@@ -6,6 +6,7 @@
 
 use std::{
     error::Error,
+    future::Future,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -32,7 +33,7 @@ use crate::{
         spent::Spent,
     },
     gate::{KindGate, Pass},
-    queue::SharedJobStore,
+    queue::{SharedJobStore, StoreError},
 };
 
 /// A delivery with the slot it takes up; the slot is free again when both are dropped.
@@ -128,7 +129,6 @@ pub(super) async fn drive(
     handed: mpsc::Sender<Handed>,
     drain: CancellationToken,
 ) {
-    let mut failures = 0;
     loop {
         let first = tokio::select! {
             biased;
@@ -150,8 +150,9 @@ pub(super) async fn drive(
                 () = sleep(DELETIONS_EVERY), if kind == Kind::Ingest => {}
             }
             permits.extend(std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()));
-            // An error is met again by the next look, or by the fetch.
-            for delivery in store.fetch_deletions(&worker, permits.len()).await.unwrap_or_default() {
+            let looking = || store.fetch_deletions(&worker, permits.len());
+            let Some(deletions) = until_answered(kind, &drain, looking).await else { return };
+            for delivery in deletions {
                 let slot = permits.pop().map(|permit| Slot { _permit: permit, _pass: Pass::default() });
                 if handed.send(Handed::new(delivery, slot)).await.is_err() {
                     return;
@@ -163,32 +164,44 @@ pub(super) async fn drive(
         if taken.is_empty() {
             continue;
         }
-        // Not raced against the drain: a fetch once sent may hand over jobs.
-        match store.fetch(&worker, kind, taken.len()).await {
-            Ok(deliveries) => {
-                failures = 0;
-                let idle = deliveries.is_empty();
-                for delivery in deliveries {
-                    if handed.send(Handed::new(delivery, taken.pop())).await.is_err() {
-                        return;
-                    }
-                }
-                drop(taken);
-                if idle {
-                    tokio::select! {
-                        () = drain.cancelled() => return,
-                        () = store.wait_for_work(kind) => {}
-                        // Whoever had been woken may have gone while the provider was left alone.
-                        () = gate.reopened() => {}
-                    }
-                }
+        let Some(deliveries) = until_answered(kind, &drain, || store.fetch(&worker, kind, taken.len())).await else {
+            return;
+        };
+        let idle = deliveries.is_empty();
+        for delivery in deliveries {
+            if handed.send(Handed::new(delivery, taken.pop())).await.is_err() {
+                return;
             }
+        }
+        drop(taken);
+        if idle {
+            tokio::select! {
+                () = drain.cancelled() => return,
+                () = store.wait_for_work(kind) => {}
+                // Whoever had been woken may have gone while the provider was left alone.
+                () = gate.reopened() => {}
+            }
+        }
+    }
+}
+
+/// Makes a fetch until it is answered: one whose answer was lost may have handed over jobs, on which nobody works before
+/// the same fetch tells of them. So its slots are kept for it, and no gate stands in its way. None: told to drain;
+/// what was handed over then goes back when the worker leaves.
+async fn until_answered<F>(kind: Kind, drain: &CancellationToken, fetch: impl Fn() -> F) -> Option<Vec<Delivery>>
+where
+    F: Future<Output = Result<Vec<Delivery>, StoreError>>,
+{
+    let mut failures = 0;
+    loop {
+        // Not raced against the drain: a fetch once sent may hand over jobs.
+        match fetch().await {
+            Ok(deliveries) => return Some(deliveries),
             Err(error) => {
-                drop(taken);
                 failures += 1;
                 tracing::warn!(%kind, error = &error as &dyn Error, "fetching jobs failed");
                 tokio::select! {
-                    () = drain.cancelled() => return,
+                    () = drain.cancelled() => return None,
                     () = sleep(STORE_BACKOFF.wait(failures)) => {}
                 }
             }

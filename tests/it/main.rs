@@ -10,6 +10,7 @@ mod deploy;
 mod drill;
 mod extract;
 mod faults;
+mod fetches;
 mod gate;
 mod index;
 mod journeys;

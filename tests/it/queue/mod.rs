@@ -1,7 +1,7 @@
 //! The job store: one contract for every adapter, and what is particular to each.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
-mod contract;
+pub mod contract;
 mod model;
 pub mod redis_link;
 pub mod redis_server;

@@ -31,9 +31,9 @@ use crate::support::{
 
 /// A store on a server of its own, with a clock that is moved by hand.
 pub struct RedisFixture {
-    server: Server,
-    clock: ManualClock,
-    limits: Limits,
+    pub server: Server,
+    pub clock: ManualClock,
+    pub limits: Limits,
     store: Arc<RedisJobStore>,
 }
 
@@ -62,7 +62,7 @@ pub fn link_to(url: &str, options: &RedisOptions) -> Link {
     Link::new(link_options(url, options)).unwrap()
 }
 
-fn link_options(url: &str, options: &RedisOptions) -> LinkOptions {
+pub fn link_options(url: &str, options: &RedisOptions) -> LinkOptions {
     LinkOptions {
         url: url.into(),
         mode: Mode::Single,
