@@ -2,8 +2,8 @@
 //! the job's present lease is let through.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -46,10 +46,10 @@ const HANDED_BACK: usize = 100;
 /// Waits between tries to write what must not be given up.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
-/// What came of a fetch that may have to be asked for again.
+/// The number of one worker's next fetch of one sort, held while it is asked for.
 type Number = Arc<tokio::sync::Mutex<FetchNumber>>;
 
-/// The number of the next fetch of one worker and kind. It rises only when an answer has come: until then the
+/// The number of the next fetch of one worker and [`Wanted`]. It rises only when an answer has come: until then the
 /// fetch is the same one, and hands over the same jobs.
 #[derive(Debug, Default)]
 struct FetchNumber {
@@ -78,9 +78,16 @@ impl Wanted {
 pub(super) struct Fetches {
     numbers: Mutex<HashMap<(WorkerId, Wanted), Number>>,
     heard: Mutex<HashMap<WorkerId, Subscription>>,
+    /// The leases whose settlement was asked for and not answered: it may have been carried out.
+    unsettled: Mutex<HashSet<Lease>>,
 }
 
 impl Fetches {
+    fn unsettled(&self) -> MutexGuard<'_, HashSet<Lease>> {
+        // Nothing panics while the lock is held.
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn number(&self, worker: &WorkerId, wanted: Wanted) -> Number {
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         numbers.entry((worker.clone(), wanted)).or_default().clone()
@@ -89,12 +96,14 @@ impl Fetches {
     fn forget(&self, worker: &WorkerId) {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _), _| known != worker);
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(worker);
+        self.unsettled().retain(|lease| lease.worker != *worker);
     }
 }
 
 #[derive(Debug)]
 pub(super) struct FinishRequest {
     lease: Lease,
+    sent_before: bool,
     finish: Finish,
     cost: UsageTotal,
 }
@@ -102,6 +111,7 @@ pub(super) struct FinishRequest {
 #[derive(Debug)]
 pub(super) struct ReleaseRequest {
     lease: Lease,
+    sent_before: bool,
     release: Release,
     cost: UsageTotal,
 }
@@ -191,13 +201,15 @@ impl Deliveries for RedisJobStore {
     }
 
     async fn finish(&self, lease: &Lease, finish: Finish, cost: UsageTotal) -> Result<Fenced> {
-        let applied = self.finishes.ask(FinishRequest { lease: lease.clone(), finish, cost }).await?;
-        Ok(if applied { Fenced::Applied(()) } else { Fenced::Stale })
+        let sent_before = self.fetches.unsettled().contains(lease);
+        let request = FinishRequest { lease: lease.clone(), sent_before, finish, cost };
+        self.settled(lease, self.finishes.ask(request).await)
     }
 
     async fn release(&self, lease: &Lease, release: Release, cost: UsageTotal) -> Result<Fenced> {
-        let applied = self.releases.ask(ReleaseRequest { lease: lease.clone(), release, cost }).await?;
-        Ok(if applied { Fenced::Applied(()) } else { Fenced::Stale })
+        let sent_before = self.fetches.unsettled().contains(lease);
+        let request = ReleaseRequest { lease: lease.clone(), sent_before, release, cost };
+        self.settled(lease, self.releases.ask(request).await)
     }
 
     async fn spend(&self, lease: &Lease, cost: UsageTotal) -> Result<()> {
@@ -268,6 +280,16 @@ impl RedisJobStore {
             self.shared.history.counts.took(kind, Span::Wait, delivery.delivered_at.since(delivery.queued_at));
         }
         Ok(deliveries)
+    }
+
+    /// Takes note of whether the settlement of a lease was answered, for the call that makes it again.
+    fn settled(&self, lease: &Lease, answer: Result<bool, Arc<CallError>>) -> Result<Fenced> {
+        if answer.is_ok() {
+            self.fetches.unsettled().remove(lease);
+        } else {
+            self.fetches.unsettled().insert(lease.clone());
+        }
+        Ok(if answer? { Fenced::Applied(()) } else { Fenced::Stale })
     }
 
     fn fenced(&self, lease: &Lease, applied: bool, status: Status) -> Fenced {
@@ -345,6 +367,7 @@ pub(super) fn finishes(
                     command.arg(requests.len());
                     for request in &*requests {
                         push_lease(command, &request.lease);
+                        command.arg(request.sent_before);
                         push_finish(command, &request.finish);
                         command.arg(cost_of(request.cost));
                     }
@@ -395,6 +418,7 @@ pub(super) fn releases(
                     command.arg(requests.len());
                     for request in &*requests {
                         push_lease(command, &request.lease);
+                        command.arg(request.sent_before);
                         match &request.release {
                             Release::Retry { after, error } => {
                                 command.arg("retry").arg(millis(*after)).arg(error.code.as_str()).arg(to_json(error))

@@ -5,6 +5,7 @@ pub mod contract;
 mod model;
 pub mod redis_link;
 pub mod redis_server;
+mod redis_settling;
 mod sqlite_file;
 
 contract::every_case!(sqlite, crate::queue::sqlite_file::SqliteFixture);

@@ -1,43 +1,17 @@
 -- How a job becomes final and how it is removed, for every script that does so. Put after documents.lua.
 
 -- Makes a job final: completed (result given by the caller), dead (reason, code, failure as JSON) or
--- cancelled. `attempt` is what the record says from now on.
+-- cancelled. `attempt` is what the record says from now on. First comes what may fail for this job alone, whose keys
+-- something else may have: its record and the counts of the queue say that it is final together or not at all.
 local function conclude(job, status, attempt, reason, code, failure)
   if job.kind == 'ingest' and not job.document then
     local whole = load(job.id)
     job.document, job.version, job.tenant = whole.document, whole.version, whole.tenant
   end
-  leave_place(job)
-  local meta, entry = q .. 'meta:' .. job.id, status
-  if job.first and status == 'completed' then
-    lines[job.id] = instant .. string.sub(job.first, 2)
-    together('HSET', q .. 'first', job.id, lines[job.id])
-    entry = nil
-  else
-    spell_out(job)
-    redis.call('HSET', meta, 'status', status, 'finished_at', instant)
-    if attempt ~= job.attempt then
-      redis.call('HSET', meta, 'attempt', text(attempt))
-    end
-  end
-  if status == 'completed' then
-    together('ZADD', q .. 'done', instant, job.id)
-    if job.code then
-      redis.call('HDEL', meta, 'code', 'error', 'retry_at')
-    end
-  elseif status == 'dead' then
-    local cause = cause_of(job, reason, code)
-    redis.call('HSET', meta, 'reason', reason, 'code', code, 'error', failure)
-    redis.call('HDEL', meta, 'retry_at')
-    redis.call('ZADD', q .. 'dead', now, job.id)
-    redis.call('ZADD', q .. 'dead:' .. cause, now, job.id)
-    redis.call('SADD', q .. 'dead:causes', cause)
-    entry = 'dead ' .. failure
-  else
-    redis.call('ZADD', q .. 'cancelled', now, job.id)
-  end
-  if entry then
-    log(job, entry)
+  local meta = q .. 'meta:' .. job.id
+  local in_line = job.first and status == 'completed'
+  if not in_line then
+    log(job, status == 'dead' and 'dead ' .. failure or status)
   end
   if job.context then
     redis.call('HDEL', q .. 'contexts', job.id)
@@ -55,6 +29,31 @@ local function conclude(job, status, attempt, reason, code, failure)
   if job.kind == 'replay' then
     redis.call('UNLINK', q .. 'replay:' .. job.id .. ':waiting')
   end
+  if in_line then
+    lines[job.id] = instant .. string.sub(job.first, 2)
+    together('HSET', q .. 'first', job.id, lines[job.id])
+  else
+    redis.call('HSET', meta, 'status', status, 'finished_at', instant)
+    if attempt ~= job.attempt then
+      redis.call('HSET', meta, 'attempt', text(attempt))
+    end
+  end
+  if status == 'completed' then
+    together('ZADD', q .. 'done', instant, job.id)
+    if job.code then
+      redis.call('HDEL', meta, 'code', 'error', 'retry_at')
+    end
+  elseif status == 'dead' then
+    local cause = cause_of(job, reason, code)
+    redis.call('HSET', meta, 'reason', reason, 'code', code, 'error', failure)
+    redis.call('HDEL', meta, 'retry_at')
+    redis.call('ZADD', q .. 'dead', now, job.id)
+    redis.call('ZADD', q .. 'dead:' .. cause, now, job.id)
+    redis.call('SADD', q .. 'dead:causes', cause)
+  else
+    redis.call('ZADD', q .. 'cancelled', now, job.id)
+  end
+  leave_place(job)
   free(job.bytes)
   announce(job.id, status)
 end

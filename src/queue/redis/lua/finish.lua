@@ -1,5 +1,6 @@
--- Ends running jobs. A stale lease changes nothing.
--- ARGV[4] how many; for each: id, worker, delivery, then
+-- Ends running jobs. A stale lease changes nothing. A job that can't be ended, because one of its keys is not what it
+-- should be, ends the call with that error: those before it have ended then, it and those after it have not.
+-- ARGV[4] how many; for each: id, worker, delivery, 1 if it may have been sent before, then
 --   'completed', result (JSON), turn of the conversation (JSON, empty: none), what became of the document (empty:
 --   none; unchanged, deleted, superseded, replaced), and its title, embedding model (empty: none), chunks, bytes
 --   'dead', reason, code, failure (JSON), then four empty ones
@@ -11,16 +12,23 @@ local codes, ended = {}, 0
 local count = take_number()
 local ids = {}
 for i = 1, count do
-  ids[i] = ARGV[5 + (i - 1) * 12]
+  ids[i] = ARGV[5 + (i - 1) * 13]
 end
 for i, line in ipairs(redis.call('HMGET', q .. 'first', unpack(ids))) do
   lines[ids[i]] = line
 end
-for i = 1, count do
-  local id, worker, delivery, how, first, second, third, title, model, chunks, size, cost = take_all(12)
+
+-- What is gathered of a job comes after all that may fail for it.
+local function finish(i)
+  local id, worker, delivery, sent, how, first, second, third, title, model, chunks, size, cost = take_all(13)
   local job, meta = held(id, worker, delivery)
   if not job then
-    codes[i] = was_settled(meta, worker, delivery) and 1 or 0
+    codes[i] = settled_before(sent == '1', function()
+      if how == 'dead' then
+        return noted_outcome(id, tonumber(delivery)) == 'died'
+      end
+      return meta[1] == 'completed' and meta[2] == worker and meta[3] == delivery
+    end, id, meta)
   elseif how == 'dead' then
     add_cost(job, cost)
     die(job, first, second, third)
@@ -38,19 +46,28 @@ for i = 1, count do
       end
     else
       add_cost(job, cost)
-      together('HSET', q .. 'results', id, first)
-      conclude(job, 'completed', job.attempt)
       if second ~= '' and whole.conversation_id then
         redis.call('ZADD', q .. 'turns:' .. whole.tenant .. ':' .. whole.conversation_id,
           redis.call('HINCRBY', q .. 'counters', 'turns', 1), id)
         redis.call('HSET', q .. 'turn', id, second)
       end
+      conclude(job, 'completed', job.attempt)
+      together('HSET', q .. 'results', id, first)
       codes[i], ended = 1, ended + 1
     end
   end
 end
+
+local whole_call, trouble = pcall(function()
+  for i = 1, count do
+    finish(i)
+  end
+end)
 flush()
 if ended > 0 then
   note_drain(ended)
+end
+if not whole_call then
+  error(trouble, 0)
 end
 return { codes, changed }

@@ -250,11 +250,6 @@ local function held(id, worker, delivery)
   }
 end
 
--- Whether a call that is made again finds what its first time left: the job is past this lease.
-local function was_settled(meta, worker, delivery)
-  return again and meta[2] == worker and meta[3] == delivery and meta[1] ~= 'cancelled'
-end
-
 -- Adds what calls to model providers cost to a job's record: calls, tokens of prompts, of answers and those that came
 -- to nothing; empty: none was made.
 local function add_cost(job, cost)
@@ -351,6 +346,33 @@ local function note_drain(count)
   local last = redis.call('HMGET', q .. 'counters', 'drain', 'drain_at')
   local rate = (tonumber(last[1]) or 0) * math.exp(((tonumber(last[2]) or now) - now) / 30000)
   redis.call('HSET', q .. 'counters', 'drain', rate + count / 30, 'drain_at', now)
+end
+
+-- How the delivery of that number failed or was lost, as noted; nil: it did not, or a hundred others have since.
+local function noted_outcome(id, delivery)
+  for back = 1, 100 do
+    local noted = redis.call('LINDEX', q .. 'attempts:' .. id, 0 - back)
+    local attempt = noted and cjson.decode(noted)
+    if not attempt or attempt[1] < delivery then
+      return nil
+    elseif attempt[1] == delivery then
+      return attempt[5]
+    end
+  end
+end
+
+-- The answer to a call that finds its lease gone: 1 if it may have been sent before and its first time settled this
+-- very delivery, which `settled` says; else 0. That the record still names worker and delivery says nothing: it
+-- does so when the job was taken back, too. Whoever waits here is told again, since nobody heard the first answer.
+local function settled_before(sent, settled, id, meta)
+  if not (again or sent) or not settled() then
+    return 0
+  end
+  if meta[1] then
+    local length = #changed
+    changed[length + 1], changed[length + 2] = id, meta[1]
+  end
+  return 1
 end
 
 local function drain_rate()

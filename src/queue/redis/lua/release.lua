@@ -1,20 +1,28 @@
 -- Puts running jobs back. A stale lease changes nothing.
--- ARGV[4] how many; for each: id, worker, delivery, how ('retry', 'defer' or 'hand_back'), how long to wait
--- (milliseconds), code, failure (JSON), what its calls to model providers cost (see add_cost)
+-- ARGV[4] how many; for each: id, worker, delivery, 1 if it may have been sent before, how ('retry', 'defer' or
+-- 'hand_back'), how long to wait (milliseconds), code, failure (JSON), what its calls to model providers cost (see add_cost)
 -- Returns a list of 1 (applied) or 0 (stale), and the list of changed jobs: id, status.
 
 local codes, ended = {}, 0
 for i = 1, take_number() do
-  local id, worker, delivery, how, after, code, failure, cost = take_all(8)
+  local id, worker, delivery, sent, how, after, code, failure, cost = take_all(9)
   local job, meta = held(id, worker, delivery)
   if not job then
-    codes[i] = was_settled(meta, worker, delivery) and 1 or 0
+    codes[i] = settled_before(sent == '1', function()
+      if how == 'hand_back' then
+        return redis.call('HGET', q .. 'meta:' .. id, 'handed_back') == delivery
+      end
+      local outcome = noted_outcome(id, tonumber(delivery))
+      return outcome == (how == 'defer' and 'deferred' or 'retried') or how == 'retry' and outcome == 'died'
+    end, id, meta)
   else
     codes[i] = 1
     job = load(id)
     add_cost(job, cost)
     if how == 'hand_back' then
       hand_back(job)
+      -- Nothing else tells it from a job that was taken back.
+      redis.call('HSET', q .. 'meta:' .. id, 'handed_back', delivery)
     elseif how == 'retry' and job.attempt >= job.max_attempts then
       -- The worker decides that a job's last attempt was its last; this only makes sure.
       die(job, 'attempts_exhausted', code, failure)
