@@ -8,7 +8,6 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use futures::StreamExt as _;
@@ -16,15 +15,11 @@ use redis::aio::{PubSubSink, PubSubStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Shared, link::Confirm, scripts};
+use super::{BACKOFF, Shared, link::Confirm, scripts};
 use crate::{
     domain::{clock::Timestamp, ids::JobId, job::Status},
     queue::{Cell, watch::Watch},
-    resilience::backoff::Backoff,
 };
-
-/// Waits between tries to reach a server that does not answer.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// Channels subscribed to in one command.
 const TOGETHER: usize = 512;

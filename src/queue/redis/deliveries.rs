@@ -4,7 +4,6 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,7 +11,7 @@ use redis::{Cmd, FromRedisValue as _, Value as RedisValue};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    RedisJobStore, Shared,
+    BACKOFF, RedisJobStore, Shared,
     announcements::Subscription,
     batch::Batch,
     error::CallError,
@@ -31,7 +30,6 @@ use crate::{
         spent::UsageTotal,
     },
     queue::{Deliveries, Fenced, Finish, Release, Result, Watch, WorkerInfo, history::Span},
-    resilience::backoff::Backoff,
 };
 
 /// Jobs settled, or pieces written, by one script call.
@@ -42,9 +40,6 @@ const FETCHED: usize = 256;
 
 /// Jobs handed back by one step of leaving.
 const HANDED_BACK: usize = 100;
-
-/// Waits between tries to write what must not be given up.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// The number of one worker's next fetch of one sort, held while it is asked for.
 type Number = Arc<tokio::sync::Mutex<FetchNumber>>;

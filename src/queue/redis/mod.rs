@@ -30,10 +30,13 @@ use self::{
     wake::Wake,
 };
 use super::{cells::CellWatchers, watch::Watchers};
-use crate::domain::{
-    clock::Clock,
-    ids::JobId,
-    job::{NewJob, Status, Submitted},
+use crate::{
+    domain::{
+        clock::Clock,
+        ids::JobId,
+        job::{NewJob, Status, Submitted},
+    },
+    resilience::backoff::Backoff,
 };
 
 mod announcements;
@@ -54,6 +57,9 @@ mod wake;
 
 /// The queue's name, also that of its hash tag.
 pub const QUEUE: &str = "{ragq}";
+
+/// Waits between tries to reach a server that does not answer, where giving up is no choice.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// How the store behaves.
 #[derive(Clone, Debug)]

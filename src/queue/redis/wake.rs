@@ -11,14 +11,11 @@ use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Shared;
-use crate::{domain::job::Kind, resilience::backoff::Backoff};
+use super::{BACKOFF, Shared};
+use crate::domain::job::Kind;
 
 /// How long one blocking pop waits: bounds how long a connection that died unnoticed goes unnoticed.
 const POP: Duration = Duration::from_secs(10);
-
-/// Waits between tries to reach a server that does not answer.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// All who wait for work.
 #[derive(Debug)]

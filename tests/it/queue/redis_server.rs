@@ -9,7 +9,7 @@ use ragq::{
         audit::{ActionId, AuditNote, AuditStage},
         clock::{ManualClock, Timestamp},
         event::EventKind,
-        ids::JobId,
+        ids::{JobId, WorkerId},
         job::{Kind, NewJob, Status, Submitted},
     },
     queue::{
@@ -192,6 +192,17 @@ async fn what_changes_during_a_break_is_heard_even_if_the_first_look_after_it_fa
 
 contract::every_case!(redis, crate::queue::redis_server::RedisFixture);
 
+/// Another process on the fixture's server, behind a proxy, that gives up soon.
+pub fn behind(proxy: &Proxy, fixture: &RedisFixture) -> RedisJobStore {
+    let options = RedisOptions { clock: Some(Arc::new(fixture.clock.clone())), ..options(&fixture.limits) };
+    let link = LinkOptions {
+        response_timeout: Duration::from_millis(300),
+        patience: Duration::from_millis(100),
+        ..link_options(&proxy.url(), &options)
+    };
+    RedisJobStore::new(Link::new(link).unwrap(), options)
+}
+
 /// Another process on the fixture's server.
 fn another(fixture: &RedisFixture) -> Arc<RedisJobStore> {
     store(&fixture.server, &fixture.limits, &fixture.clock)
@@ -234,6 +245,42 @@ async fn a_worker_waiting_elsewhere_is_woken() {
     let worker = beat(&*there, "w").await;
     let (id, ()) = tokio::join!(submit(&*here, chat("q")), there.wait_for_work(Kind::Chat));
     assert_eq!(take(&*there, &worker).await.lease.job, id);
+}
+
+#[tokio::test]
+async fn a_fetch_whose_answer_was_lost_tells_of_its_jobs_after_a_pause_and_after_its_lease_ran_out() {
+    let fixture = RedisFixture::open(Limits::default()).await;
+    let proxy = Proxy::start(fixture.server.port()).await;
+    let (direct, store) = (fixture.store(), behind(&proxy, &fixture));
+    let worker = beat(&*direct, "w").await;
+    let id = submit(&*direct, chat("q")).await;
+    // The connection is open and the server has the script: what is lost is the answer of the call itself.
+    eventually(async || store.fetch(&WorkerId::boot("nobody"), Kind::Chat, 1).await.ok()).await;
+    proxy.delay(Duration::from_hours(1));
+    store.fetch(&worker, Kind::Chat, 1).await.unwrap_err();
+    eventually(async || (view(&*direct, id).await.status == Status::Running).then_some(())).await;
+    proxy.delay(Duration::ZERO);
+    fixture.pass(fixture.limits.lease + Duration::from_secs(1)).await;
+    direct.pause(&[Kind::Chat]).await.unwrap();
+    let told = eventually(async || store.fetch(&worker, Kind::Chat, 1).await.ok()).await;
+    assert_eq!(told.iter().map(|delivery| delivery.lease.job).collect::<Vec<_>>(), [id]);
+    complete(&*direct, &told[0].lease, "done").await;
+}
+
+#[tokio::test]
+async fn a_fetch_that_was_sent_twice_and_handed_over_nothing_does_so_whenever_it_runs() {
+    let fixture = RedisFixture::open(Limits::default()).await;
+    let proxy = Proxy::start(fixture.server.port()).await;
+    let options = RedisOptions { clock: Some(Arc::new(fixture.clock.clone())), ..options(&fixture.limits) };
+    let store = RedisJobStore::new(link_to(&proxy.url(), &options), options);
+    let worker = beat(&store, "w").await;
+    assert!(store.fetch(&WorkerId::boot("nobody"), Kind::Chat, 1).await.unwrap().is_empty());
+    proxy.cut("EVALSHA", 0);
+    assert!(store.fetch(&worker, Kind::Chat, 1).await.unwrap().is_empty());
+    submit(&store, chat("q")).await;
+    // Another process that begins to count is the same to the server as what was sent to it first.
+    assert!(another(&fixture).fetch(&worker, Kind::Chat, 1).await.unwrap().is_empty(), "nobody hears that answer");
+    take(&store, &worker).await;
 }
 
 #[tokio::test]

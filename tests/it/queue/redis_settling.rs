@@ -1,17 +1,11 @@
 //! How jobs on a Redis server are settled when the answer to that is lost, or when one of many can't be.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures::future::join_all;
 use ragq::{
     domain::{failure::Code, ids::Lease, job::Status, spent::UsageTotal},
-    queue::{
-        Deliveries as _, Fenced, Finish, Release, Submissions as _,
-        redis::{
-            RedisJobStore, RedisOptions,
-            link::{Link, LinkOptions},
-        },
-    },
+    queue::{Deliveries as _, Fenced, Finish, Release, Submissions as _, redis::RedisJobStore},
 };
 use serde_json::json;
 
@@ -20,7 +14,7 @@ use super::{
         Fixture as _, Limits, adds_up, beat, beat_again, chat, completed, dead, defer, retry, silence, submit, take,
         view,
     },
-    redis_server::{RedisFixture, link_options, options},
+    redis_server::{RedisFixture, behind},
 };
 use crate::support::{eventually, proxy::Proxy, redis::say};
 
@@ -56,17 +50,6 @@ impl Settlement {
     async fn write_again(&self, store: &RedisJobStore, lease: &Lease) -> Fenced {
         eventually(async || self.write(store, lease).await.ok()).await
     }
-}
-
-/// Another process on the fixture's server, behind a proxy, that gives up soon.
-fn behind(proxy: &Proxy, fixture: &RedisFixture) -> RedisJobStore {
-    let options = RedisOptions { clock: Some(Arc::new(fixture.clock.clone())), ..options(&fixture.limits) };
-    let link = LinkOptions {
-        response_timeout: Duration::from_millis(300),
-        patience: Duration::from_millis(100),
-        ..link_options(&proxy.url(), &options)
-    };
-    RedisJobStore::new(Link::new(link).unwrap(), options)
 }
 
 #[tokio::test]

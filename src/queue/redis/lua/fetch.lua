@@ -7,11 +7,6 @@
 
 local worker, kind, max, number, only = take(), take(), take_number(), take_number(), take()
 local fetches = only == '' and kind or only
-local lease_until = tonumber(redis.call('ZSCORE', q .. 'workers', worker))
-if not lease_until or lease_until <= now or redis.call('SISMEMBER', q .. 'paused', kind) == 1 then
-  return { now }
-end
-
 local reply = { now }
 local function hand(id, data, attempt, delivery, deferrals, queued_at, context)
   local at = #reply
@@ -36,6 +31,19 @@ elseif last_number == number then
   return reply
 end
 
+-- A fetch that was sent before may still run once more: then it, too, hands over nothing.
+local lease_until = tonumber(redis.call('ZSCORE', q .. 'workers', worker))
+local function none()
+  if again and lease_until then
+    redis.call('HSET', q .. 'fetches:' .. worker, fetches, number)
+  end
+  return reply
+end
+-- After the look at what was handed over: a pause, or a lease that ran out meanwhile, takes nothing back.
+if not lease_until or lease_until <= now or redis.call('SISMEMBER', q .. 'paused', kind) == 1 then
+  return none()
+end
+
 bury(100)
 
 -- How many to take of each priority: smooth weighted round robin, so that low ones are spread evenly and an
@@ -49,7 +57,7 @@ for i = 1, 3 do
   competing = competing + (waiting[i] > 0 and 1 or 0)
 end
 if competing == 0 then
-  return reply
+  return none()
 end
 if only == 'deletions' then
   for _, id in ipairs(redis.call('SRANDMEMBER', q .. 'deletions', 2 * max)) do
@@ -62,7 +70,7 @@ if only == 'deletions' then
     end
   end
   if #ids == 0 then
-    return reply
+    return none()
   end
 end
 local order, wanted = {}, { 0, 0, 0 }
