@@ -27,7 +27,7 @@ use crate::{
         job::{DeadLetter, DeadReason, Kind, Status},
     },
     gate::BreakerView,
-    queue::{DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, Page, Replay, WorkerView},
+    queue::{DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, KindStats, Page, Replay, WorkerView},
 };
 
 /// The kinds that can be paused; replays run even while the queue is paused.
@@ -45,6 +45,9 @@ pub struct QueueView {
     pub running: u64,
     /// Age of the job that has been queued longest, in milliseconds.
     pub oldest_queued_age_ms: Option<u64>,
+    /// Each kind by itself, at the same moment.
+    #[schema(value_type = BTreeMap<String, KindStats>)]
+    pub kinds: BTreeMap<Kind, KindStats>,
     /// Kinds that are not handed out.
     pub paused: Vec<Kind>,
     /// The workers heard of within their lease.
@@ -68,6 +71,7 @@ pub async fn queue(State(state): State<ApiState>, _: Admin, Params(params): Para
         backlog: figures.backlog,
         running: figures.running,
         oldest_queued_age_ms: figures.oldest_queued_age_ms,
+        kinds: figures.kinds.into_iter().collect(),
         paused: figures.paused,
         workers: figures.workers,
         breakers: state.health.breakers(),

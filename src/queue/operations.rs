@@ -132,6 +132,8 @@ pub struct DeadLetterDetail {
     /// As listed.
     #[serde(flatten)]
     pub letter: DeadLetter,
+    /// The request that submitted it.
+    pub request_id: String,
     /// What was to be done.
     pub payload: Value,
     /// Every delivery that failed or was lost, oldest first.

@@ -16,8 +16,23 @@ function actions(entries) {
 
 const OUTCOMES = { begun: ["wait", "begun"], done: ["good", "done"], failed: ["bad", "failed"] };
 
-/** What was asked for, in words: `rate per second 5, limit 100`. */
-const asked = (detail) => Object.entries(detail ?? {}).map(([name, value]) => `${plain(name)} ${plain([value].flat().join(" and "))}`).join(", ");
+const JOB = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
+
+/** The ids of jobs in a text as links. */
+function linked(text) {
+  return text.split(/([,; ]+)/).map((part) => (JOB.test(part) ? html`<a href=${`#/letters/${part}`} key=${part}>${part}</a>` : part));
+}
+
+const NAMES = { code: "cause" };
+
+/** One thing that was asked for, in words: `rate per second 5`; what was not asked for has none. */
+function wish([name, value]) {
+  if (value === false) return [];
+  if (value === true) return [plain(name)];
+  return [`${NAMES[name] ?? plain(name)} ${plain([value].flat().join(" and "))}`];
+}
+
+const asked = (detail) => Object.entries(detail ?? {}).flatMap(wish).join(", ");
 
 function Row({ entry }) {
   const { at, action, stage, actor, remote_address: address, subject, count: times, detail, request_id: request } = entry;
@@ -25,7 +40,7 @@ function Row({ entry }) {
   return html`<tr>
     <td><time datetime=${at} title=${date(at)}>${ago(at)}</time></td>
     <td class="title"><strong>${plain(action)}</strong> <span class=${`badge ${tone}`}>${word}</span>
-      <span class="faint">${[subject, asked(detail)].filter(Boolean).join(" · ")}</span></td>
+      <span class="faint">${linked([subject, asked(detail)].filter(Boolean).join(" · "))}</span></td>
     <td class="num">${stage === "begun" ? "" : count(times)}</td>
     <td class="wide-cell" title=${`Request ${request}`}>${actor}${address ? ` from ${address}` : ""}</td>
   </tr>`;

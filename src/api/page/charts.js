@@ -63,10 +63,10 @@ export function Chart({ title, series, times, words, stacked = false }) {
   const said = series.map(({ name, values }) => `${name} ${value(values)}`).join(", ");
   return html`<figure class="card chart">
     <figcaption><h3>${title}</h3>
-      <span class="faint">${at === undefined ? "now" : time(times[shown])}</span></figcaption>
+      <span class="faint">${time(times[shown])}</span></figcaption>
     <p class="legend">${series.map(({ name, tone, values }) => html`<span key=${name}><i class=${`swatch ${tone}`} aria-hidden="true"></i>${name} <b>${value(values)}</b></span>`)}</p>
     <div class="plot">
-      <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label=${`${title} since ${time(times[0])}; now: ${said}; the scale ends at ${words(most)}`}
+      <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label=${`${title} since ${time(times[0])}; at ${time(times[shown])}: ${said}; the scale ends at ${words(most)}`}
           onPointerMove=${onPointerMove} onPointerLeave=${() => setAt(undefined)}>
         ${[0, 0.5, 1].map((part) => html`<line class="grid" x1="0" x2=${WIDTH} y1=${y(most * part)} y2=${y(most * part)} />`)}
         ${stacked

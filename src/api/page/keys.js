@@ -1,6 +1,6 @@
 // The API key and the admin token: asked for when the server wants them, kept in the tab's session only.
 import { store, useStore } from "./store.js";
-import { html, useState } from "./ui.js";
+import { html, useEffect, useRef, useState } from "./ui.js";
 
 const SLOTS = { api: "ragq.api-key", admin: "ragq.admin-token" };
 
@@ -46,21 +46,26 @@ const TEXTS = {
     title: "This server wants an API key",
     label: "API key",
     text: "Your operator has one for you. It decides which documents and questions you see.",
+    wrong: "The server did not take the one it was given.",
   },
   admin: {
-    title: "This is for the operator",
+    title: "Sign in as operator",
     label: "Admin token",
-    text: "ragq up showed it at its first start and keeps it in the file admin-token in its data folder; elsewhere it is what RAGQ_ADMIN_TOKEN was set to.",
+    text: html`Paste the admin token that <code>ragq up</code> printed (it is kept in <code>data/admin-token</code>), or the one in
+      <code>RAGQ_ADMIN_TOKEN</code>.`,
+    wrong: "Wrong token.",
   },
 };
 
 function KeyForm({ kind }) {
   const [value, setValue] = useState("");
-  const [tried, setTried] = useState(Boolean(key(kind)));
+  // It is asked for again, so the one that is held was refused.
+  const [refused] = useState(() => Boolean(key(kind)));
   const texts = TEXTS[kind];
+  const field = useRef(null);
+  useEffect(() => field.current.focus(), []);
   const submit = (event) => {
     event.preventDefault();
-    setTried(true);
     if (value.trim()) give(kind, value.trim());
   };
   return html`<form class="card keyform" onSubmit=${submit}>
@@ -68,11 +73,11 @@ function KeyForm({ kind }) {
     <p>${texts.text}</p>
     <label for=${`key-${kind}`}>${texts.label}</label>
     <div class="row">
-      <input id=${`key-${kind}`} type="password" autocomplete="off" spellcheck=${false} required value=${value}
+      <input id=${`key-${kind}`} type="password" autocomplete="off" spellcheck=${false} required value=${value} ref=${field}
         onInput=${(event) => setValue(event.target.value)} />
       <button class="button primary">Use it</button>
     </div>
-    ${tried && html`<p class="bad" role="alert">The server did not take the one it was given.</p>`}
+    ${refused && html`<p class="bad" role="alert">${texts.wrong}</p>`}
     <p class="faint">Kept in this tab until it is closed, and sent to this server only.</p>
   </form>`;
 }

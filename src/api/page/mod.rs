@@ -53,7 +53,7 @@ static PARTS: LazyLock<HashMap<&'static str, Part>> = LazyLock::new(|| {
     let scripts = parts!(SCRIPT:
         "app.js", "ask.js", "audit.js", "cancel.js", "charts.js", "conversations.js", "document.js", "documents.js", "events.js",
         "http.js", "job.js", "keys.js", "letter.js", "letters.js", "library.js", "markdown.js",
-        "queue.js", "reader.js", "replay.js", "sample.js", "store.js", "theme.js", "turn.js",
+        "queue.js", "reader.js", "replay.js", "sample.js", "store.js", "subjects.js", "theme.js", "turn.js",
         "turns.js", "ui.js", "uploads.js", "welcome.js", "words.js",
     );
     let styles = parts!(STYLE: "base.css", "shell.css", "ask.css", "documents.css", "operator.css");

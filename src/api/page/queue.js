@@ -10,14 +10,37 @@ import { ago, count, duration, many, plain, sentence } from "./words.js";
 const STATES = { queued: "busy", scheduled: "wait", running: "busy", completed: "good", dead: "bad", cancelled: "" };
 export const KINDS = { chat: "Questions", ingest: "Documents", replay: "Replays" };
 
+const JOBS = { chat: "question", ingest: "document", replay: "replay" };
+/** Which jobs wait while the breaker before an operation is not closed. */
+const NEEDS = { chat: "chat", embeddings: "ingest" };
+const isClosed = ({ state }) => state === "closed";
+
+/** What keeps the jobs of a kind from a worker, as `until …`. */
+function obstacle(kind, { paused, breakers }) {
+  if (paused.includes(kind)) return `until ${KINDS[kind].toLowerCase()} are resumed`;
+  const breaker = breakers.find((one) => !isClosed(one) && NEEDS[one.operation] === kind);
+  return breaker && `until ${breaker.provider} ${breaker.operation} answers again`;
+}
+
+/** What waits for a worker, and what for something else first. */
+function waiting(queue) {
+  const kinds = Object.keys(JOBS).map((kind) => ({ kind, queued: queue.kinds[kind].queued, until: obstacle(kind, queue) }));
+  const free = kinds.reduce((sum, { queued, until }) => sum + (until ? 0 : queued), 0);
+  const held = kinds.filter(({ queued, until }) => queued && until);
+  const parts = held.map(({ kind, queued, until }) => `${many(queued, JOBS[kind])} held back ${until}`);
+  if (free || !parts.length) parts.unshift(free ? `${many(free, "job")} could run now` : "Nothing waits for a worker");
+  const oldest = queue.oldest_queued_age_ms;
+  return `${parts.join("; ")}${oldest ? `; the oldest has waited ${duration(oldest)}` : ""}.`;
+}
+
 function Counts({ queue }) {
-  const { counts, backlog, oldest_queued_age_ms: oldest } = queue;
+  const { counts } = queue;
   return html`<dl class="tiles">
     ${Object.keys(STATES).map((state) => html`<div class="card tile" key=${state}>
       <dt><span class=${`badge ${counts[state] ? STATES[state] : ""}`}>${state}</span></dt>
       <dd>${state === "dead" && counts.dead ? html`<a href="#/letters">${count(counts.dead)}</a>` : count(counts[state])}</dd></div>`)}
   </dl>
-  <p class="faint">${backlog ? `${many(backlog, "job")} could run now` : "Nothing waits for a worker"}${oldest ? `; the oldest has waited ${duration(oldest)}` : ""}.</p>`;
+  <p class="faint">${waiting(queue)}</p>`;
 }
 
 const lastOf = (values) => values.findLast((value) => value !== null && value !== undefined);
@@ -46,26 +69,27 @@ function Kinds({ queue, items, onChanged }) {
     const verb = paused ? "resume" : "pause";
     return html`<tr key=${kind}>
       <th scope="row">${KINDS[kind]} ${paused && html`<span class="badge wait">paused</span>`}</th>
-      <td class="num">${history.length ? count(history.at(-1).queued) : ""}</td>
-      <td class="num">${history.length ? count(history.at(-1).running) : ""}</td>
+      <td class="num">${count(queue.kinds[kind].queued)}</td>
+      <td class="num">${count(queue.kinds[kind].running)}</td>
       <td class="num wide-cell">${sum("submitted")}</td>
       <td class="num wide-cell">${sum("completed")}</td>
-      <td class="num wide-cell">${sum("retried")}</td>
-      <td class="num wide-cell">${sum("deferred")}</td>
+      <td class="num full-cell">${sum("retried")}</td>
+      <td class="num full-cell">${sum("deferred")}</td>
       <td class="num wide-cell">${sum("dead")}</td>
-      <td class="num wide-cell">${wait === undefined ? "" : duration(wait)}</td>
-      <td class="num wide-cell">${run === undefined ? "" : duration(run)}</td>
+      <td class="num full-cell">${sum("cancelled")}</td>
+      <td class="num full-cell">${wait === undefined ? "" : duration(wait)}</td>
+      <td class="num full-cell">${run === undefined ? "" : duration(run)}</td>
       <td class="num"><${Button} icon=${paused ? "play" : "pause"} kind=${paused ? "primary" : ""} disabled=${busy}
         aria-label=${`${paused ? "Resume" : "Pause"} ${KINDS[kind].toLowerCase()}`} onClick=${() => order(verb, kind)}><span class="wide-only">${paused ? "Resume" : "Pause"}</span><//></td>
     </tr>`;
   };
-  return html`<section class="stack" aria-labelledby="kinds"><h2 id="kinds">By kind, over the last hour</h2>
+  return html`<section class="stack" aria-labelledby="kinds"><h2 id="kinds">By kind, now and over the last hour</h2>
     ${queue.paused.length > 0 && html`<p class="note">What is paused is still accepted, but not handed to workers until it is resumed.</p>`}
     ${error && html`<${Trouble} error=${error} />`}
     <div class="card scroll" tabindex="0" role="region" aria-label="Jobs by kind"><table>
       <thead><tr><th>Kind</th><th class="num">Queued</th><th class="num">Running</th><th class="num wide-cell">Submitted</th><th class="num wide-cell">Completed</th>
-        <th class="num wide-cell">Retried</th><th class="num wide-cell">Deferred</th><th class="num wide-cell">Dead</th>
-        <th class="num wide-cell">Waited, p95</th><th class="num wide-cell">Ran, p95</th><th><span class="unseen">Pause or resume</span></th></tr></thead>
+        <th class="num full-cell">Retried</th><th class="num full-cell">Deferred</th><th class="num wide-cell">Dead</th><th class="num full-cell">Cancelled</th>
+        <th class="num full-cell">Waited, p95</th><th class="num full-cell">Ran, p95</th><th><span class="unseen">Pause or resume</span></th></tr></thead>
       <tbody>${["chat", "ingest"].map(row)}</tbody>
     </table></div></section>`;
 }
@@ -107,11 +131,15 @@ function Breaker({ breaker, read }) {
   const now = useNow(state !== "closed");
   const [tone, word] = BREAKERS[state];
   const left = retryIn === null || retryIn === undefined ? undefined : Math.max(0, retryIn - (now - read));
-  return html`<li class="card breaker">
+  return html`<li class=${`card breaker ${tone}`}>
     <div class="row"><strong class="grow">${provider} ${operation}</strong><span class=${`badge ${tone}`}>${word}</span></div>
     ${state !== "closed" && html`<p>${message ? sentence(message) : plain(code ?? "closed to all calls")}</p>
-      ${left !== undefined && html`<p class="faint">${left > 0 ? `Next probe in ${duration(Math.ceil(left / 1000) * 1000)}` : "A probe is due"}. Questions wait and use no attempt.</p>`}`}
+      ${left !== undefined && html`<p class="faint">${left > 0 ? `Next probe in ${duration(Math.ceil(left / 1000) * 1000)}` : "A probe is due"}. ${KINDS[NEEDS[operation]]} wait and use no attempt.</p>`}`}
   </li>`;
+}
+
+function Breakers({ some, read }) {
+  return html`<ul class="breakers">${some.map((one) => html`<${Breaker} key=${one.provider + one.operation} breaker=${one} read=${read} />`)}</ul>`;
 }
 
 function Workers({ workers }) {
@@ -132,14 +160,16 @@ function Live() {
   if (queue.error && !queue.value) return html`<${Trouble} error=${queue.error} again=${queue.again} />`;
   if (!queue.value) return html`<p class="faint" role="status">Reading the queue…</p>`;
   const items = history.value?.items ?? [];
+  const { breakers, read } = queue.value;
+  const [closed, open] = [breakers.filter(isClosed), breakers.filter((one) => !isClosed(one))];
   return html`
+    ${open.length > 0 && html`<section role="status" aria-label="Providers that are not called"><${Breakers} some=${open} read=${read} /></section>`}
     ${queue.error && html`<p class="note" role="status">${queue.error.title ?? queue.error.message}. These are the figures from before.</p>`}
     <${Counts} queue=${queue.value} />
     <${Kinds} queue=${queue.value} items=${items} onChanged=${queue.again} />
     ${items.length > 0 && html`<${Charts} items=${items} interval=${history.value.interval_ms} />`}
     ${history.error && !history.value && html`<${Trouble} error=${history.error} again=${history.again} />`}
-    ${queue.value.breakers.length > 0 && html`<section class="stack" aria-labelledby="breakers"><h2 id="breakers">Circuit breakers</h2>
-      <ul class="breakers">${queue.value.breakers.map((one) => html`<${Breaker} key=${one.provider + one.operation} breaker=${one} read=${queue.value.read} />`)}</ul></section>`}
+    ${closed.length > 0 && html`<section class="stack" aria-labelledby="breakers"><h2 id="breakers">Circuit breakers</h2><${Breakers} some=${closed} read=${read} /></section>`}
     <section class="stack" aria-labelledby="workers"><h2 id="workers">Workers</h2><${Workers} workers=${queue.value.workers} /></section>`;
 }
 
@@ -152,7 +182,7 @@ export function Queue({ parts: [part] }) {
     <header><h1>Queue</h1>
       <div class="row"><${Button} icon="stop" onClick=${() => setCancelling(true)}>Cancel jobs<//>
         <a class="button" href="#/queue/audit"><${Icon} name="list" />Audit log</a></div></header>
-    ${cancelled !== undefined && html`<p class="note" role="status">${many(cancelled, "job")} cancelled.</p>`}
+    ${cancelled !== undefined && html`<p class="note done" role="status">${many(cancelled, "job")} cancelled.</p>`}
     <${Live} />
     ${cancelling && html`<${CancelDialog} kinds=${{ chat, ingest }} onClose=${() => setCancelling(false)} onDone=${setCancelled} />`}
   </div>`;

@@ -43,9 +43,9 @@ export function ReplayDialog({ title, filter, onClose }) {
     announce(`The replay of ${many(begun.matched, "dead letter")} has begun`);
     onClose();
   };
-  // Another rate or limit is another replay: it is counted anew.
-  const change = (set) => (event) => {
-    set(event.target.value);
+  // With another limit other letters are meant, which are counted anew; the rate does not change how many they are.
+  const changeLimit = (event) => {
+    setLimit(event.target.value);
     setState({});
   };
   const { matched, busy, error } = state;
@@ -54,9 +54,9 @@ export function ReplayDialog({ title, filter, onClose }) {
     <p>They go back into the queue under their own ids, with all attempts before them. If the cause is not mended they die of it again; the replay then stops by itself.</p>
     <div class="fields">
       <label for="rate">Each second, at most</label>
-      <input id="rate" type="number" min="0.001" max="10000" step="any" value=${rate} placeholder="no limit" onInput=${change(setRate)} />
+      <input id="rate" type="number" min="0.001" max="10000" step="any" value=${rate} placeholder="no limit" onInput=${(event) => setRate(event.target.value)} />
       <label for="limit">Altogether, at most</label>
-      <input id="limit" type="number" min="1" step="1" value=${limit} placeholder="all" onInput=${change(setLimit)} />
+      <input id="limit" type="number" min="1" step="1" value=${limit} placeholder="all" onInput=${changeLimit} />
     </div>
     ${matched !== undefined && html`<p class="note" role="status">${matched === 0 ? "Nothing matches any more." : html`<strong>${many(matched, "dead letter")}</strong> would be replayed${seconds > 2000 ? `, in about ${duration(seconds)}` : ""}.`}</p>`}
     ${error && html`<${Trouble} error=${error} />`}

@@ -148,9 +148,12 @@ impl Operations for RedisJobStore {
             .await?;
         let Some((data, meta, attempts)) = found else { return Ok(None) };
         let (header, payload) = record::split(&data);
-        let letter = letter(&id.to_string(), header.unwrap_or_default(), meta)?;
+        let header = header.unwrap_or_default();
+        let request_id = Header::parse(header)?.origin().request_id(id).into_owned();
+        let letter = letter(&id.to_string(), header, meta)?;
         let attempts = attempts.iter().map(|attempt| attempt_record(attempt)).collect::<Option<_>>();
-        Ok(Some(DeadLetterDetail { letter, payload: record::payload(payload), attempts: attempts.ok_or(DAMAGED)? }))
+        let (payload, attempts) = (record::payload(payload), attempts.ok_or(DAMAGED)?);
+        Ok(Some(DeadLetterDetail { letter, request_id, payload, attempts }))
     }
 
     async fn replay(&self, id: JobId, payload: Option<Value>) -> Result<Replay> {

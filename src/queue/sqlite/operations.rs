@@ -15,6 +15,7 @@ use crate::{
         failure::Code,
         ids::JobId,
         job::{AttemptRecord, DeadLetter, DeadReason, Kind, Status},
+        origin::Origin,
     },
     queue::{
         CancelStep, CancelTally, Condition, DeadCursor, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, KindStats,
@@ -300,10 +301,12 @@ fn dead_letter(connection: &Connection, id: JobId) -> rusqlite::Result<Option<De
     let found = connection
         .prepare_cached(sql::DEAD_LETTER)?
         .query_row([id.to_string()], |row| {
-            Ok((rows::dead_letter(row)?, rows::payload(row.get(10)?), row.get::<_, i64>(11)?))
+            let origin = Origin::kept(row.get(12)?, None);
+            let request_id = origin.request_id(id).into_owned();
+            Ok((rows::dead_letter(row)?, request_id, rows::payload(row.get(10)?), row.get::<_, i64>(11)?))
         })
         .optional()?;
-    let Some((letter, payload, job)) = found else { return Ok(None) };
+    let Some((letter, request_id, payload, job)) = found else { return Ok(None) };
     let attempts = connection
         .prepare_cached(sql::DEAD_LETTER_ATTEMPTS)?
         .query_map([job], |row| {
@@ -318,5 +321,5 @@ fn dead_letter(connection: &Connection, id: JobId) -> rusqlite::Result<Option<De
             })
         })?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Some(DeadLetterDetail { letter, payload, attempts }))
+    Ok(Some(DeadLetterDetail { letter, request_id, payload, attempts }))
 }

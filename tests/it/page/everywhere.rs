@@ -85,7 +85,7 @@ async fn visit(tab: &Tab, view: &str) {
         }
         "dialog" => {
             to("#/letters", "document.querySelector('.group')").await;
-            tab.eval("find('button', 'Replay the group').click()").await;
+            tab.eval("find('button', 'Replay group').click()").await;
             tab.until("document.querySelector('dialog[open]')").await;
         }
         other => panic!("no such view: {other}"),
@@ -156,7 +156,7 @@ async fn every_view_fits_narrow_and_wide_screens() {
     tab.press("Alt+1").await;
     tab.ask("What happens to a job when its worker dies?").await;
     tab.until("document.querySelector('.facts')").await;
-    for (width, height) in [(1440, 900), (390, 844)] {
+    for (width, height) in [(1440, 900), (820, 1180), (390, 844)] {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         tab.call("Emulation.setDeviceMetricsOverride", size).await;
         for view in VIEWS {

@@ -22,6 +22,10 @@ use super::{
 };
 use crate::support::provider::{Reply, ScriptedProvider};
 
+/// The row of the questions in the table of kinds.
+const QUESTIONS: &str =
+    "[...document.querySelectorAll('tbody tr')].find((row) => row.innerText.startsWith('Questions'))";
+
 const NOTES: &str = "Releases leave the yard on Tuesdays, after the harbour master has signed.";
 
 in_both_shapes!(
@@ -48,10 +52,10 @@ async fn operating(shape: Shape, replies: Vec<Reply>) -> (Site, ScriptedProvider
 /// A view of the operator with the token given.
 async fn unlocked(site: &Site, view: &str) -> Tab {
     let tab = site.open(view).await;
-    tab.says("This is for the operator").await;
+    tab.says("Sign in as operator").await;
     tab.fill("Admin token", ADMIN_TOKEN).await;
     tab.press("Enter").await;
-    tab.silent("This is for the operator").await;
+    tab.silent("Sign in as operator").await;
     tab
 }
 
@@ -59,10 +63,14 @@ async fn unlocked(site: &Site, view: &str) -> Tab {
 async fn a_wrong_admin_token_is_refused_and_the_right_one_opens_both_views() {
     let site = Site::start().await;
     let tab = site.open("#/queue").await;
-    tab.fill("Admin token", "not-the-token-of-the-operator").await;
+    // The field has the focus, at first and after an error.
+    let ready = "document.activeElement.type === 'password' && document.activeElement.value === ''";
+    tab.until(ready).await;
+    tab.type_text("not-the-token-of-the-operator").await;
     tab.press("Enter").await;
-    tab.says("The server did not take the one it was given").await;
-    tab.fill("Admin token", ADMIN_TOKEN).await;
+    tab.says("Wrong token.").await;
+    tab.until(ready).await;
+    tab.type_text(ADMIN_TOKEN).await;
     tab.press("Enter").await;
     tab.says("Nothing waits for a worker").await;
     tab.press("Alt+4").await;
@@ -91,7 +99,8 @@ async fn many_jobs_are_cancelled_by_kind_and_state_after_a_dry_run_and_the_audit
     tab.click("button", "Dry run").await;
     tab.says("2 jobs would be cancelled").await;
     tab.click("button", "Cancel 2").await;
-    tab.says("2 jobs cancelled.").await;
+    tab.until("document.querySelector('.note.done')?.innerText === '2 jobs cancelled.'").await;
+    tab.until(&format!("{QUESTIONS}.cells[8].innerText === '2'")).await;
     tab.until("[...document.querySelectorAll('.tile')].some((tile) => /queued\\s*1/.test(tile.innerText))").await;
     tab.click("link", "Audit log").await;
     tab.until("document.querySelectorAll('tbody tr').length === 2").await;
@@ -104,7 +113,7 @@ async fn many_jobs_are_cancelled_by_kind_and_state_after_a_dry_run_and_the_audit
     );
     assert!(pause.contains("pause queue done chat"), "{rows}");
     tab.click("link", "Queue").await;
-    tab.says("By kind, over the last hour").await;
+    tab.says("By kind, now and over the last hour").await;
     tab.finish();
 }
 
@@ -165,6 +174,10 @@ async fn pausing_holds_questions_back_until_they_are_resumed(shape: Shape) {
     let job = site.ask("When do releases leave?", "queued").await;
     tab.until("[...document.querySelectorAll('.tile')].some((tile) => /queued\\s*1/.test(tile.innerText))").await;
     assert_eq!(provider.calls().len(), 0);
+    // The table is of the same moment as the tiles, and nothing that is paused "could run now".
+    assert_eq!(tab.eval(&format!("{QUESTIONS}.cells[1].innerText")).await, json!("1"));
+    tab.says("1 question held back until questions are resumed").await;
+    tab.silent("could run now").await;
     tab.click("button", "Resume questions").await;
     tab.silent("What is paused is still accepted").await;
     let view = site.send(Method::GET, &format!("/job-status?job_id={job}&wait_ms=30000"), Value::Null).await;
@@ -179,9 +192,7 @@ async fn the_last_hour_is_drawn_and_summed_up_by_kind(shape: Shape) {
     let tab = unlocked(&site, "#/queue").await;
     tab.until("document.querySelectorAll('.chart').length === 4").await;
     // Submitted, completed and dead questions of the last hour.
-    let cells =
-        "[...document.querySelectorAll('tbody tr')].find((row) => row.innerText.startsWith('Questions'))?.cells";
-    tab.until(&format!("[3, 4, 7].map((n) => {cells}?.[n].innerText).join() === '2,1,1'")).await;
+    tab.until(&format!("[3, 4, 7].map((n) => {QUESTIONS}?.cells[n].innerText).join() === '2,1,1'")).await;
     tab.until("document.querySelector('.chart svg').getAttribute('aria-label').startsWith('Throughput since ')").await;
     tab.until("document.querySelector('.chart rect.fill')").await;
     tab.finish();
@@ -196,6 +207,8 @@ async fn a_provider_that_is_closed_shows_why_and_when_it_is_probed(shape: Shape)
     tab.until("document.querySelector('.breaker .badge.bad, .breaker .badge.wait')").await;
     tab.until("/Next probe in|A probe is due/.test(document.querySelector('.breaker').innerText)").await;
     tab.says("Questions wait and use no attempt").await;
+    let top = |what: &str| format!("document.querySelector('{what}').getBoundingClientRect().top");
+    tab.until(&format!("{} < {}", top(".breaker:is(.bad, .wait)"), top(".tile"))).await;
     provider.then(vec![Reply::default_forever(Reply::text("On Tuesdays [1]."))]);
     tab.until("document.querySelector('.breaker .badge.good')").await;
     tab.finish();
@@ -205,18 +218,33 @@ async fn a_letter_shows_its_attempts_and_goes_back_into_the_queue_as_edited(shap
     let (site, provider) = operating(shape, vec![too_long(), Reply::text("On Tuesdays [1].")]).await;
     let job = site.ask("When do releases leave, in every detail?", "dead").await;
     let tab = unlocked(&site, "#/letters").await;
-    tab.says("context too long").await;
-    tab.eval("document.querySelector('td.title a').click()").await;
+    // The list says which question it was, and what was wrong with it.
+    tab.says("When do releases leave, in every detail? The provider answered 400").await;
+    tab.click("link", "When do releases leave, in every detail?").await;
     tab.says("What was to be done").await;
     tab.says("died").await;
+    tab.click("button", "Copy the job's id").await;
+    assert_eq!(tab.clipboard().await, job);
+    tab.eval("[...document.querySelectorAll('summary')].find((e) => e.innerText.startsWith('Everything')).click()")
+        .await;
+    let whole = "JSON.parse(document.querySelector('details[open] pre').innerText)";
+    tab.until(&format!("{whole}.request_id && {whole}.attempts.length === 1 && {whole}.payload.query")).await;
     tab.until("document.querySelector('#query')?.value === 'When do releases leave, in every detail?'").await;
     tab.fill("Question", "When do releases leave?").await;
     tab.click("button", "Replay as edited").await;
     tab.until("location.hash === '#/letters'").await;
+    tab.says("“When do releases leave?” is queued again.").await;
     let view = site.send(Method::GET, &format!("/job-status?job_id={job}&wait_ms=30000"), Value::Null).await;
     assert_eq!(view["status"], "completed", "{view}");
     assert!(provider.calls()[1].body.to_string().contains("When do releases leave?"));
     tab.says("No dead letters").await;
+    tab.click("link", "See what comes of it").await;
+    tab.says("Its answer On Tuesdays").await;
+    // The audit log says that it was edited, and where it is.
+    tab.eval("location.hash = '#/queue/audit'").await;
+    tab.until(&format!("find('link', {})", json!(job))).await;
+    tab.says("replay letter done").await;
+    tab.silent("edited true").await;
     tab.finish();
 }
 
@@ -227,11 +255,17 @@ async fn a_group_is_replayed_at_a_rate_after_a_dry_run(shape: Shape) {
     }
     provider.then(vec![Reply::default_forever(Reply::text("On Tuesdays [1]."))]);
     let tab = unlocked(&site, "#/letters").await;
-    tab.click("button", "Replay the group context too long").await;
-    tab.fill("Each second, at most", "20").await;
+    tab.click("button", "Replay group context too long").await;
     tab.until("find('button', 'Replay').disabled").await;
     tab.click("button", "Dry run").await;
     tab.says("4 dead letters would be replayed").await;
+    tab.fill("Altogether, at most", "2").await;
+    tab.until("find('button', 'Replay').disabled").await;
+    tab.fill("Altogether, at most", "100").await;
+    tab.click("button", "Dry run").await;
+    tab.says("4 dead letters would be replayed").await;
+    // How fast they go changes nothing about how many they are.
+    tab.fill("Each second, at most", "20").await;
     tab.click("button", "Replay 4").await;
     tab.says("4 of 4 replayed").await;
     tab.says("completed").await;
@@ -254,7 +288,19 @@ async fn selected_letters_are_discarded_after_a_question(shape: Shape) {
     tab.says("2 dead letters will be gone").await;
     tab.click("button", "Discard 2").await;
     tab.until("document.querySelectorAll('tbody tr').length === 1").await;
+    tab.says("Discarded: 2 dead letters.").await;
     let letters = site.send(Method::GET, "/admin/dlq", Value::Null).await;
     assert_eq!(letters["items"].as_array().unwrap().len(), 1);
+    // The last one is found by its id, and by nothing that it does not have.
+    tab.fill("Find by id or words", "no such words").await;
+    tab.says("No letter has").await;
+    tab.fill("Find by id or words", letters["items"][0]["job_id"].as_str().unwrap()).await;
+    tab.until("document.querySelectorAll('tbody tr').length === 1").await;
+    tab.press("Enter").await;
+    tab.until("document.querySelector('#query')").await;
+    tab.click("button", "Discard").await;
+    tab.says("Discard for good?").await;
+    tab.click("button", "Discard").await;
+    tab.says("is discarded. Audit log").await;
     tab.finish();
 }

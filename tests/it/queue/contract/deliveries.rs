@@ -387,7 +387,10 @@ pub async fn a_job_keeps_where_it_comes_from<F: Fixture>() {
     assert_eq!(view(&*store, told).await.trace_id, context.trace);
     assert_eq!(view(&*store, bare).await.trace_id, bare.into());
     let worker = beat(&*store, "w").await;
-    for expected in [&origin, &Origin::default()] {
-        assert_eq!(take(&*store, &worker).await.origin, *expected);
+    for (id, expected, request) in [(told, &origin, "r-1"), (bare, &Origin::default(), &bare.to_string())] {
+        let delivery = take(&*store, &worker).await;
+        assert_eq!(delivery.origin, *expected);
+        finish(&*store, &delivery.lease, dead(Code::ContentRefused)).await;
+        assert_eq!(store.dead_letter(id).await.unwrap().unwrap().request_id, request);
     }
 }
