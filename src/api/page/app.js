@@ -41,9 +41,18 @@ const VIEWS = {
   },
 };
 
+/** Where the view Ask was last; going back to it goes on with the same conversation. */
+let asked = "#/ask";
+
+function placeOf(view, now) {
+  return view === "ask" && now !== "ask" ? asked : `#/${view}`;
+}
+
 function route() {
-  const [view = "", ...parts] = location.hash.replace(/^#\/?/, "").split("/");
-  return { view: Object.hasOwn(VIEWS, view) ? view : "ask", parts: parts.map(decoded) };
+  const [name = "", ...parts] = location.hash.replace(/^#\/?/, "").split("/");
+  const view = Object.hasOwn(VIEWS, name) ? name : "ask";
+  if (view === "ask") asked = location.hash || "#/ask";
+  return { view, parts: parts.map(decoded) };
 }
 
 function decoded(part) {
@@ -112,9 +121,9 @@ function useShortcuts() {
       if (!event.altKey || event.ctrlKey || event.metaKey) return;
       const views = Object.keys(VIEWS);
       const digit = /^Digit([1-9])$/.exec(event.code)?.[1];
-      if (digit && views[digit - 1]) location.hash = `#/${views[digit - 1]}`;
+      if (digit && views[digit - 1]) location.hash = placeOf(views[digit - 1], route().view);
       else if (event.code === "KeyN") location.hash = "#/ask";
-      else if (event.code === "KeyQ" && route().view !== "ask") location.hash = "#/ask";
+      else if (event.code === "KeyQ" && route().view !== "ask") location.hash = asked;
       else if (event.code === "KeyQ") document.getElementById("question")?.focus();
       else return;
       event.preventDefault();
@@ -173,7 +182,7 @@ function View({ view, parts }) {
       left = true;
     };
   }, [view]);
-  if (state.view !== view) return null;
+  if (state.view !== view) return html`<p class="page faint late" role="status">Loading…</p>`;
   if (state.error) return html`<${Trouble} error=${{ title: "This part of the page could not be loaded", message: "Reload the page once the server answers." }} />`;
   return html`<${state.Shown} parts=${parts} />`;
 }
@@ -200,7 +209,7 @@ function App() {
     <header class="top">
       <a class="brand" href="#/ask"><img src="/page/icon.svg" alt="" width="26" height="26" />ragq</a>
       <nav class="views" aria-label="Views">
-        ${links.map(([name, { title, icon }]) => html`<a href=${`#/${name}`} aria-current=${name === view ? "page" : undefined} key=${name}>
+        ${links.map(([name, { title, icon }]) => html`<a href=${placeOf(name, view)} aria-current=${name === view ? "page" : undefined} key=${name}>
           <${Icon} name=${icon} /><span>${title}</span></a>`)}
       </nav>
       <div class="tools"><${Health} /><${Tools} /></div>

@@ -3,7 +3,7 @@
 import { headersFor, pause, problemOf, Unreachable } from "./http.js";
 import { changed } from "./keys.js";
 
-const FINAL = ["completed", "dead", "cancelled"];
+const FINAL = ["completed", "cancelled"];
 /** The server sends a comment every 15 seconds. */
 const SILENT = 40_000;
 
@@ -76,6 +76,7 @@ async function* connection(job, after, signal, as) {
 export async function* events(job, { signal, as = "api", onLine = () => {} }) {
   let after = -1;
   let failures = 0;
+  let dead = false;
   while (!signal.aborted) {
     let atOnce = false;
     try {
@@ -90,13 +91,15 @@ export async function* events(job, { signal, as = "api", onLine = () => {} }) {
         after = value.seq;
         yield { ...value, event };
         if (FINAL.includes(event)) return;
+        // Of a job that was put back into the queue the log goes on after its death.
+        dead = event === "dead";
       }
     } catch (error) {
       if (signal.aborted) return;
       if (error.status === 401) await changed(signal);
       else if (error.status >= 400 && error.status < 500 && error.status !== 429) throw error;
     }
-    if (signal.aborted) return;
+    if (signal.aborted || dead) return;
     if (!atOnce) onLine(false);
     failures += 1;
     const most = Math.min(10_000, 250 * 2 ** failures);

@@ -4,7 +4,7 @@ import { Markdown } from "./markdown.js";
 import { excerpt } from "./reader.js";
 import { cancel, jobOf } from "./turns.js";
 import { store } from "./store.js";
-import { Button, copy, html, useNow, useState, useStore } from "./ui.js";
+import { Button, copy, html, useEffect, useNow, useRef, useState, useStore } from "./ui.js";
 import { count, duration, hint, many, sentence, time, until } from "./words.js";
 
 const nothing = store(undefined);
@@ -39,7 +39,7 @@ function life(job) {
     case "retrying":
       return { tone: "wait", text: `Retrying: ${sentence(message)} The next attempt is at ${time(at)}`, at, code };
     case "dead":
-      return { tone: "bad", text: `Failed for good: ${message}`, code };
+      return { tone: "bad", text: `Given up for now: ${sentence(message)}${job.gone ? "" : " An operator can try it again; the answer would appear here"}`, code };
     case "cancelled":
       return { tone: "over", text: "Cancelled" };
     case "refused":
@@ -74,9 +74,12 @@ function cost({ usage, spent }) {
   return `${many(usage.total_tokens, "token")} (${parts.join(", ")})`;
 }
 
+/** Where no model wrote the answer, it says nothing but what a document says. */
+const written = ({ model }) => !["extractive", "none"].includes(model);
+
 function Facts({ job }) {
   const facts = [
-    job.model === "extractive" ? "quoted from the documents" : job.model,
+    written(job) ? job.model : job.citations.length > 0 && "quoted from the documents",
     job.took !== undefined && duration(job.took),
     cost(job),
     job.attempt > 1 && `attempt ${job.attempt}`,
@@ -86,8 +89,9 @@ function Facts({ job }) {
   return html`<p class="facts faint">${facts.filter(Boolean).join(" · ")}</p>`;
 }
 
-function Sources({ citations, onSource }) {
-  if (!citations.length) return null;
+function Sources({ job, onSource }) {
+  const { citations } = job;
+  if (!citations.length) return written(job) && html`<p class="note">No source cited: check this before you rely on it.</p>`;
   return html`<ul class="sources" aria-label="Sources">
     ${citations.map((citation) => html`<li key=${citation.index}>
       <button type="button" class="source" onClick=${() => onSource(citation)}>
@@ -97,6 +101,27 @@ function Sources({ citations, onSource }) {
       </button>
     </li>`)}
   </ul>`;
+}
+
+/** Puts the answer on the clipboard, and says for two seconds that it is there. */
+function Copy({ job }) {
+  const [copied, setCopied] = useState(0);
+  useEffect(() => {
+    if (!copied) return undefined;
+    const timer = setTimeout(() => setCopied(0), 2000);
+    return () => clearTimeout(timer);
+  }, [copied]);
+  const onClick = () => copy(plainText(job)).then(() => setCopied((times) => times + 1));
+  return html`<${Button} icon=${copied ? "done" : "copy"} kind="quiet" onClick=${onClick}>${copied ? "Copied" : "Copy"}<//>`;
+}
+
+/** What was asked; a very long question folded. */
+function Question({ turn: { query, collection } }) {
+  const long = query.length > 1000 || query.split("\n").length > 12;
+  const [whole, setWhole] = useState(false);
+  return html`<div class="question"><p class=${long && !whole ? "folded" : ""}>${query}</p>
+    ${long && html`<${Button} kind="quiet" aria-expanded=${whole} onClick=${() => setWhole(!whole)}>${whole ? "Show less" : "Show all of it"}<//>`}
+    ${collection && html`<p class="faint">in ${collection}</p>`}</div>`;
 }
 
 /** The text that "Copy" gives: the answer with its sources. */
@@ -115,19 +140,27 @@ export function Turn({ conversation, turn, onSource, onAgain }) {
     return citation && html`<button type="button" class="chip" title=${citation.title} aria-label=${`Source ${n}: ${citation.title}`}
       onClick=${() => onSource(citation)}>${n}</button>`;
   };
-  const stop = () => cancel(conversation, turn).catch(setTrouble);
+  const actions = useRef(null);
+  const stopped = useRef(false);
+  const stop = () => {
+    stopped.current = true;
+    cancel(conversation, turn).catch(setTrouble);
+  };
+  // The button that had the keyboard's focus is gone.
+  useEffect(() => {
+    if (over && stopped.current && document.activeElement === document.body) actions.current.querySelector("button:last-of-type").focus();
+  }, [over]);
   const answered = job.phase === "completed";
   return html`<article class="turn" aria-label=${`Question: ${turn.query}`}>
-    <div class="question"><p>${turn.query}</p>
-      ${turn.collection && html`<p class="faint">in ${turn.collection}</p>`}</div>
+    <${Question} turn=${turn} />
     <div class="answer">
       <${Life} job=${job} />
       ${job.text && html`<div aria-live="polite" aria-busy=${!over}><${Markdown} text=${job.text} cite=${cite} /></div>`}
-      ${answered && html`<${Sources} citations=${job.citations} onSource=${onSource} /><${Facts} job=${job} />`}
+      ${answered && html`<${Sources} job=${job} onSource=${onSource} /><${Facts} job=${job} />`}
       ${trouble && html`<p class="bad" role="alert">${trouble.message}</p>`}
-      <div class="row actions">
+      <div class="row actions" ref=${actions}>
         ${!over && html`<${Button} icon="stop" onClick=${stop}>Cancel<//>`}
-        ${answered && html`<${Button} icon="copy" kind="quiet" onClick=${() => copy(plainText(job))}>Copy<//>`}
+        ${answered && html`<${Copy} job=${job} />`}
         ${over && html`<${Button} icon="again" kind="quiet" onClick=${onAgain}>Ask again<//>`}
       </div>
     </div>

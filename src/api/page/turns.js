@@ -55,7 +55,7 @@ async function look(id, job, signal) {
 }
 
 async function keepLooking(id, job, signal) {
-  while (!signal.aborted && !isOver(job.get())) {
+  while (!signal.aborted) {
     if (["sending", "queued", "deferred", "retrying"].includes(job.get().phase)) await look(id, job, signal);
     await pause(LOOK_EVERY, signal).catch(() => {});
   }
@@ -68,7 +68,7 @@ async function follow(id, job, signal) {
   try {
     const onLine = (connected) => job.get().connected !== connected && job.set({ ...job.get(), connected });
     for await (const event of events(id, { signal, onLine })) {
-      if (isOver(job.get())) return;
+      if (isOver(job.get()) && job.get().phase !== "dead") return;
       job.set({ ...step(job.get(), event), connected: true });
     }
   } catch (error) {
@@ -120,6 +120,21 @@ export function runAll() {
   };
   conversations.watch(go);
   go();
+}
+
+/** Looks whether questions that were given up have been put back into the queue: those are followed again. */
+export async function recheck(conversationId) {
+  for (const { id, job, end } of conversation(conversationId)?.turns ?? []) {
+    if (end?.phase !== "dead" || end.gone || !job) continue;
+    try {
+      const { status, error } = await get(`/job-status?job_id=${job}`);
+      if (status !== "dead") note(conversationId, id, { end: undefined });
+      else if (error.message !== end.error.message) note(conversationId, id, { end: { ...end, error } });
+    } catch (error) {
+      // Nobody can try it again.
+      if (error.status === 404) note(conversationId, id, { end: { ...end, gone: true } });
+    }
+  }
 }
 
 /** Cancels the turn's job; the answer's stream says that it is so. A question not yet accepted is just not sent. */

@@ -16,6 +16,7 @@ const ICONS = {
   send: "M12 19V6M6 11l6-6 6 6",
   stop: "M7 7h10v10H7z",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
+  done: "M5 13l4 4L19 7",
   again: "M20 11a8 8 0 1 0-2.3 5.7M20 5v6h-6",
   close: "M6 6l12 12M18 6L6 18",
   add: "M12 5v14M5 12h14",

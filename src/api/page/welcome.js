@@ -43,7 +43,7 @@ function First({ onAsk }) {
 }
 
 export function Welcome({ items, error, onAsk }) {
-  if (!items) return error ? html`<${Trouble} error=${error} again=${refreshCollections} />` : null;
+  if (!items) return error ? html`<${Trouble} error=${error} again=${refreshCollections} />` : html`<p class="faint late" role="status">Loading…</p>`;
   if (items.length === 0) return html`<${First} onAsk=${onAsk} />`;
   const documents = items.reduce((sum, one) => sum + one.documents, 0);
   const sampled = items.some((one) => one.name === SAMPLE.collection);

@@ -130,6 +130,7 @@ async fn copying_puts_the_answer_with_its_sources_on_the_clipboard() {
     let tab = site.open("").await;
     tab.ask(QUESTION).await;
     tab.click("button", "Copy").await;
+    tab.until("find('button', 'Copied')").await;
     let whole = "They leave on **Tuesdays** [1].\n\n[1] Release notes\n";
     eventually(async || (tab.clipboard().await == whole).then_some(())).await;
     // Over plain HTTP a browser has no clipboard to write to, and the older way is taken.

@@ -1,6 +1,7 @@
 //! The web page in a real Chromium against the real binary.
 
 mod ask;
+mod asker;
 mod browser;
 mod documents;
 mod everywhere;
