@@ -3,10 +3,11 @@ import { Document, Remove } from "./document.js";
 import { getPages } from "./http.js";
 import { collections, refreshCollections } from "./library.js";
 import { Button, Empty, html, Icon, Trouble, useEffect, usePolled, useRef, useState, useStore } from "./ui.js";
-import { add, chosenFolder, clear, dropped, isOver, taken, uploads } from "./uploads.js";
+import { add, chosenFolder, clear, dropped, isOver, ranked, taken, uploads } from "./uploads.js";
 import { ago, bytes, count, date, hint, many, sentence } from "./words.js";
 
-const PAGE = 100;
+/** As many as the server gives at once: they come by id and are shown newest first. */
+const PAGE = 500;
 const ENDINGS = ".md,.markdown,.txt,.text,.html,.htm,.pdf,.docx";
 
 /** A button that opens the browser's dialog for files. */
@@ -81,23 +82,23 @@ function Upload({ one }) {
   </li>`;
 }
 
-/** The files of this visit: failures first, since they need somebody. */
+/** The files of this visit. */
 function Uploads() {
   const all = useStore(uploads);
   if (!all.length) return null;
   const over = all.filter(isOver).length;
-  const failed = all.filter(({ phase }) => phase === "failed");
-  const rest = all.filter(({ phase }) => phase !== "failed");
-  const ready = over === all.length ? rest.length : 0;
+  const failed = all.filter(({ phase }) => phase === "failed").length;
+  const rest = all.length - failed;
+  const ready = over === all.length ? rest : 0;
   return html`<section class="card stack" aria-labelledby="uploads">
     <div class="row">
-      <h2 id="uploads" class="grow">${over === all.length ? `${many(rest.length, "file")} taken in` : `${count(over)} of ${many(all.length, "file")} done`}
-        ${failed.length > 0 && html`<span class="bad">, ${count(failed.length)} failed</span>`}</h2>
+      <h2 id="uploads" class="grow">${over === all.length ? `${many(rest, "file")} taken in` : `${count(over)} of ${many(all.length, "file")} done`}
+        ${failed > 0 && html`<span class="bad">, ${count(failed)} failed</span>`}</h2>
       ${ready > 0 && html`<a class="button primary" href="#/ask">Ask about ${ready === 1 ? "it" : "them"}</a>`}
       ${over > 0 && html`<${Button} kind="quiet" onClick=${clear}>Clear the list<//>`}
     </div>
     <progress class="whole" value=${over} max=${all.length} aria-label="Files done"></progress>
-    <ul class="uploads" tabindex="0" aria-label="Files">${[...failed, ...rest].map((one) => html`<${Upload} key=${one.id} one=${one} />`)}</ul>
+    <ul class="uploads" tabindex="0" aria-label="Files">${ranked(all).map((one) => html`<${Upload} key=${one.id} one=${one} />`)}</ul>
   </section>`;
 }
 
@@ -106,7 +107,7 @@ const STATES = { pending: "busy", ready: "good", failed: "bad", deleting: "wait"
 function Row({ record, onRemove }) {
   const { document_id: id, title, source, collection, state, chunks, size_bytes: size, updated_at: updated, error } = record;
   return html`<tr>
-    <td class="title"><a href=${`#/documents/${encodeURIComponent(id)}`}>${title}</a>
+    <td class="title"><a href=${`#/documents/${encodeURIComponent(id)}`} data-id=${id}>${title}</a>
       ${source && source !== title && html`<span class="faint">${source}</span>`}
       ${error && html`<span class="bad">${sentence(error.message)} ${hint(error.code)}</span>`}</td>
     <td class="wide-cell">${collection}</td>
@@ -123,11 +124,14 @@ function List({ collection }) {
   const [search, setSearch] = useState("");
   const [removing, setRemoving] = useState(undefined);
   const news = useStore(taken);
-  const { value, error, again } = usePolled((signal) => getPages("/documents", { collection, limit: PAGE }, pages, { signal }), 4000, [collection, pages, news]);
+  const look = (signal) => getPages("/documents", { collection, limit: PAGE }, pages, { signal });
+  const { value, error, again } = usePolled(look, 4000 * pages, [collection, pages, news]);
+  const onGone = useNext(value, removing);
   if (error && !value) return html`<${Trouble} error=${error} again=${again} />`;
   if (!value) return html`<p class="faint" role="status">Reading the list…</p>`;
   const words = search.trim().toLowerCase();
-  const shown = value.items.filter(({ title, source }) => !words || `${title} ${source ?? ""}`.toLowerCase().includes(words));
+  const fits = ({ title, source }) => !words || `${title} ${source ?? ""}`.toLowerCase().includes(words);
+  const shown = value.items.filter(fits).sort((one, other) => other.updated_at.localeCompare(one.updated_at));
   if (!value.items.length) return html`<${Empty} title=${collection ? "This collection is empty" : "No documents yet"}>
     <p>Drop files above, or run <code>ragq ingest FOLDER</code>. A few seconds later you can <a href="#/ask">ask about them</a>.</p><//>`;
   return html`<div class="row"><label class="unseen" for="search">Search titles</label>
@@ -137,8 +141,26 @@ function List({ collection }) {
         <th class="num wide-cell">Size</th><th class="wide-cell">Changed</th><th><span class="unseen">Delete</span></th></tr></thead>
       <tbody>${shown.map((record) => html`<${Row} key=${record.document_id} record=${record} onRemove=${setRemoving} />`)}</tbody>
     </table>${!shown.length && html`<p class="faint">No title has “${search}” in it${value.more ? " so far; load more below" : ""}.</p>`}</div>
-    ${value.more && html`<${Button} onClick=${() => setPages(pages + 1)}>Load more<//>`}
-    ${removing && html`<${Remove} record=${removing} onClose=${() => setRemoving(undefined)} onGone=${again} />`}`;
+    ${value.more && html`<p class="faint">These are the first ${count(value.items.length)} by their ids. There are more.</p>
+      <div><${Button} onClick=${() => setPages(pages + 1)}>Load more<//></div>`}
+    ${removing && html`<${Remove} record=${removing} onClose=${() => setRemoving(undefined)} onGone=${() => onGone(removing.document_id, again)} />`}`;
+}
+
+/** Once a row is gone from the list, the focus that was in it goes to the row after it. */
+function useNext(value, removing) {
+  const [gone, setGone] = useState(undefined);
+  useEffect(() => {
+    if (!gone || removing || value.items.some(({ document_id: id }) => id === gone.id)) return;
+    const row = document.querySelector(`[data-id="${CSS.escape(gone.next)}"]`);
+    if (document.activeElement === document.body) (row ?? document.getElementById("main")).focus();
+    setGone(undefined);
+  }, [gone, removing, value]);
+  return (id, renew) => {
+    const ids = [...document.querySelectorAll("[data-id]")].map((link) => link.dataset.id);
+    const at = ids.indexOf(id);
+    setGone({ id, next: ids[at + 1] ?? ids[at - 1] ?? "" });
+    renew();
+  };
 }
 
 function Collections({ items, current, onChoose }) {
@@ -154,9 +176,15 @@ export function Documents({ parts: [id] }) {
   const { items = [] } = useStore(collections);
   const [collection, setCollection] = useState(undefined);
   const news = useStore(taken);
+  const before = useRef(id);
   useEffect(() => {
     refreshCollections();
   }, [news]);
+  useEffect(() => {
+    // As after a change of view.
+    if (before.current !== id) document.getElementById("main").focus();
+    before.current = id;
+  }, [id]);
   if (id) return html`<${Document} id=${id} key=${id} />`;
   const documents = items.reduce((sum, one) => sum + one.documents, 0);
   const size = items.reduce((sum, one) => sum + one.size_bytes, 0);

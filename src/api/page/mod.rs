@@ -2,7 +2,7 @@
 //!
 //! The page is static files in the binary, and a client of the same API as everybody else: nothing here knows a
 //! caller or touches a store. `app.js` is where its script begins; `vendor/` holds what others wrote, at pinned
-//! versions. Only the line about this process is filled in. The policy lets nothing run or load that is not one of
+//! versions. Only what it says about this process is filled in. The policy lets nothing run or load that is not one of
 //! these files, and Trusted Types keep the script itself from ever making markup out of text.
 
 use std::{collections::HashMap, sync::LazyLock};
@@ -119,6 +119,7 @@ fn escaped(text: &str) -> String {
 pub async fn page(State(state): State<ApiState>, headers: HeaderMap) -> Response {
     let page = PAGE
         .replace("{version}", env!("CARGO_PKG_VERSION"))
+        .replace("{max_body_bytes}", &state.api.max_body_bytes.to_string())
         .replace("{queue}", &escaped(&state.setup.queue))
         .replace("{index}", &escaped(&state.setup.index))
         .replace("{model}", &escaped(&state.setup.model));

@@ -5,14 +5,17 @@ import { changed, refuse } from "./keys.js";
 import { refreshCollections } from "./library.js";
 import { store } from "./store.js";
 import { announce } from "./ui.js";
-import { many } from "./words.js";
+import { binary, many } from "./words.js";
 
 const AT_ONCE = 3;
 const LOOK_EVERY = 700;
 /** Jobs asked about in one look; those submitted first end first. */
 const LOOKED_AT = 12;
+/** The most bytes that a request may have; the server wrote it into the page. */
+const MOST = Number(document.querySelector('meta[name="max-body-bytes"]').content);
+const TOO_LARGE = { phase: "failed", code: "body_too_large", message: `Larger than ${binary(MOST)}: split it.` };
 
-/** `{ id, name, size, phase, sent?, position?, chunks?, code?, message?, document? }`, in the order they were given. */
+/** `{ id, name, size, phase, sent?, position?, chunks?, code?, message?, document?, ended? }`, in the order they were given. */
 export const uploads = store([]);
 /** Rises when a file has been taken in, so that lists are read anew. */
 export const taken = store(0);
@@ -20,9 +23,19 @@ export const taken = store(0);
 const OVER = ["done", "unchanged", "failed"];
 export const isOver = ({ phase }) => OVER.includes(phase);
 
+/** How many have ended so far: by it the list shows the newest results first. */
+let ends = 0;
+
 function change(id, facts) {
-  uploads.set(uploads.get().map((one) => (one.id === id ? { ...one, ...facts } : one)));
+  const more = isOver(facts) ? { ...facts, ended: (ends += 1) } : facts;
+  uploads.set(uploads.get().map((one) => (one.id === id ? { ...one, ...more } : one)));
 }
+
+/** Failures first, since they need somebody; then what is worked on, what has ended, and what waits. */
+const RANKS = { failed: 0, waiting: 1, uploading: 1, reading: 1, done: 2, unchanged: 2, queued: 3, chosen: 4 };
+
+/** The files in the order in which people look for them, of those that have ended the last one first. */
+export const ranked = (all) => all.toSorted((one, other) => RANKS[one.phase] - RANKS[other.phase] || (other.ended ?? 0) - (one.ended ?? 0));
 
 /** Takes what has ended off the list. */
 export function clear() {
@@ -68,6 +81,8 @@ async function upload(one) {
         const wait = error.retryAfter ?? Math.min(20_000, 1000 * 2 ** failures);
         change(one.id, { phase: "waiting", message: `${error.title ?? error.message}; it is sent again by itself` });
         await pause(wait);
+      } else if (error.code === TOO_LARGE.code) {
+        return change(one.id, TOO_LARGE);
       } else {
         const why = error.items?.[0]?.error ?? { code: error.code, message: error.errors?.[0]?.message ?? error.message };
         return change(one.id, { phase: "failed", ...why });
@@ -178,6 +193,7 @@ export function add(files, collection) {
     phase: "chosen",
   }));
   uploads.set([...uploads.get(), ...chosen]);
+  for (const { id, size } of chosen) if (size > MOST) change(id, TOO_LARGE);
   announce(`${many(chosen.length, "file")} chosen`);
   pump();
 }

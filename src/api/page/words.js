@@ -18,6 +18,13 @@ export function bytes(n) {
   return `${one.format(n)} ${units[at]}`;
 }
 
+/** A limit, which people set in powers of two: `32 MiB`. */
+export function binary(n) {
+  const units = ["bytes", "KiB", "MiB", "GiB"];
+  const at = Math.min(units.length - 1, Math.floor(Math.log2(n) / 10));
+  return `${one.format(n / 1024 ** at)} ${units[at]}`;
+}
+
 export function duration(ms) {
   if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
   if (ms < 60_000) return `${one.format(ms / 1000)} s`;
@@ -52,7 +59,6 @@ export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1
 const HINTS = {
   unsupported_format: "Convert it to .md, .txt, .html, .pdf or .docx.",
   document_mislabelled: "Give the file the ending that fits its content.",
-  document_empty: "A scanned document has no text in it: run character recognition first.",
   document_encrypted: "Remove the password and upload it again.",
   document_damaged: "Get a whole copy of the file.",
   document_too_large: "Split the document, or raise the limit in the settings.",

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{browser::Tab, site::Site};
+use super::{
+    browser::Tab,
+    site::{Shape, Site},
+};
 
 /// Files on the desk of the person before the page, by their paths below it.
 fn desk(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -112,7 +115,15 @@ async fn of_fifty_files_three_bad_ones_are_named_with_their_reason_and_the_rest_
     ] {
         assert!(failed.iter().any(|text| text.contains(name) && text.contains(why)), "{name}: {failed:?}");
     }
+    // A file without anything in it is no scan.
+    assert!(!failed.iter().any(|text| text.contains("empty.txt") && text.contains("recognition")), "{failed:?}");
     tab.until("document.querySelectorAll('tbody tr').length >= 47").await;
+    drop_files(&tab, ".drop", &[("late.md".into(), "The lamp is lit at dusk.")]).await;
+    tab.says("48 files taken in, 3 failed").await;
+    // Below the failures the newest result.
+    let names = "[...document.querySelectorAll('.upload .name')].slice(0, 4).map((e) => e.innerText)";
+    let first = tab.eval(names).await;
+    assert_eq!((&first[3], first.as_array().unwrap().iter().any(|name| name == "tool.exe")), (&json!("late.md"), true));
     tab.click("button", "Clear the list").await;
     tab.until("!document.querySelector('.upload')").await;
     tab.click("link", "Ask").await;
@@ -140,6 +151,35 @@ async fn a_document_shows_its_chunks_and_text_and_goes_when_it_is_deleted() {
     tab.until("location.hash === '#/documents'").await;
     tab.says("Mooring").await;
     tab.silent("Pilotage").await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_large_is_named_and_not_sent() {
+    let site = Site::start_with(Shape::Embedded, None, &[("RAGQ_API__MAX_BODY_BYTES", "1048576")]).await;
+    let tab = site.open("#/documents").await;
+    let text = "Mind the current. ".repeat(60_000);
+    drop_files(&tab, ".drop", &[("tides.md".into(), &text), ("lamp.md".into(), "The lamp is lit at dusk.")]).await;
+    tab.says("1 file taken in, 1 failed").await;
+    tab.says("Larger than 1 MiB: split it.").await;
+    assert_eq!(tab.requests().iter().filter(|url| url.ends_with("/documents")).count(), 1);
+    tab.finish();
+}
+
+#[tokio::test]
+async fn the_newest_document_comes_first_and_the_focus_stays_in_the_list_when_one_is_deleted() {
+    let site = Site::start().await;
+    for (id, title) in [("m", "Mooring"), ("a", "Anchoring"), ("z", "Towing")] {
+        site.put(id, title, &format!("{title} is done at slack water.")).await;
+    }
+    let tab = site.open("#/documents").await;
+    let titles = "[...document.querySelectorAll('[data-id]')].map((e) => e.innerText).join()";
+    tab.until(&format!("{titles} === 'Towing,Anchoring,Mooring'")).await;
+    tab.click("button", "Delete Anchoring").await;
+    tab.says("Delete this document?").await;
+    tab.click("button", "Delete").await;
+    tab.until(&format!("{titles} === 'Towing,Mooring'")).await;
+    tab.until("document.activeElement.innerText === 'Mooring'").await;
     tab.finish();
 }
 
