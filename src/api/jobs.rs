@@ -12,6 +12,7 @@ use super::{
     input::{JobPath, Params, job_id},
     problem::{Problem, ProblemCode, Result},
     state::ApiState,
+    waiting::JobStatus,
 };
 use crate::{
     domain::{
@@ -55,6 +56,7 @@ async fn wait(state: &ApiState, tenant: &Tenant, id: JobId, mut watch: Watch, un
 /// Read a job's state
 ///
 /// With `wait_ms` the answer comes when the job is final or that time has passed, whatever is first.
+/// `waiting_for` says what holds up a job that could be worked on: a pause, or a provider that fails.
 /// The result of a `chat` job is an `Answer`. A replay is read with the admin token.
 #[utoipa::path(
     get, path = "/job-status", tag = "jobs", operation_id = "job_status",
@@ -62,14 +64,14 @@ async fn wait(state: &ApiState, tenant: &Tenant, id: JobId, mut watch: Watch, un
         ("job_id" = JobId, Query, description = "The job's id"),
         ("wait_ms" = Option<u64>, Query, minimum = 0, maximum = 30_000, description = "How long to wait for the job to become final, in milliseconds"),
     ),
-    responses((status = 200, description = "The job", body = JobView), (status = 404, description = "No such job of the caller")),
+    responses((status = 200, description = "The job", body = JobStatus), (status = 404, description = "No such job of the caller")),
     security(("api_key" = []), ("admin_token" = [])),
 )]
 pub async fn status(
     State(state): State<ApiState>,
     viewer: Viewer,
     Params(mut params): Params,
-) -> Result<Json<JobView>> {
+) -> Result<Json<JobStatus>> {
     // The id has a refusal of its own, 400, which comes before all others.
     let any = Text { max_chars: usize::MAX, fits: |_| true, rule: "" };
     let id = params.text("job_id", any).map(|text| job_id(&text)).transpose()?;
@@ -80,12 +82,14 @@ pub async fn status(
     params.finish()?;
     let id = id.ok_or_else(not_found)?;
     let tenant = viewer.tenant_of(&state, id).await?.ok_or_else(not_found)?;
-    if wait_ms == 0 {
-        return view(&state, &tenant, id).await.map(Json);
-    }
-    // Watch first, look then: no change falls between.
-    let watch = state.store.watch(id);
-    wait(&state, &tenant, id, watch, Instant::now() + Duration::from_millis(wait_ms)).await.map(Json)
+    let job = if wait_ms == 0 {
+        view(&state, &tenant, id).await?
+    } else {
+        // Watch first, look then: no change falls between.
+        let watch = state.store.watch(id);
+        wait(&state, &tenant, id, watch, Instant::now() + Duration::from_millis(wait_ms)).await?
+    };
+    Ok(Json(JobStatus::of(job, &state).await))
 }
 
 /// Cancel a job

@@ -7,10 +7,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::header;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
-};
 
 use super::state::ApiState;
 use crate::{
@@ -23,15 +19,8 @@ use crate::{
 /// How old what is known of the deployment may be: several scrapers cost the job store no more than one.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long a scrape waits for the job store; Prometheus itself gives up after 10 s.
-const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-
 /// The text format that is written; the contract names it too.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// When the deployment was last looked at; held while somebody looks, so that the others wait for what it finds.
-#[derive(Debug, Default)]
-pub struct LastLook(Mutex<Option<Instant>>);
 
 /// Read the metrics
 #[utoipa::path(
@@ -51,15 +40,8 @@ pub async fn metrics(State(state): State<ApiState>) -> Response {
 }
 
 async fn look(api: &ApiState) {
-    let mut last = api.last_look.0.lock().await;
-    if last.is_some_and(|last| last.elapsed() < FRESH) {
-        return;
-    }
-    let figures = match timeout(STORE_ANSWERS_WITHIN, api.store.stats()).await {
-        Ok(Ok(stats)) => figures(&stats),
-        Ok(Err(_)) | Err(_) => Figures::unknown(),
-    };
-    api.metrics.show(&figures);
+    let stats = api.last_look.stats(api.store.as_ref(), FRESH).await;
+    api.metrics.show(&stats.map_or_else(Figures::unknown, |stats| figures(&stats)));
     for breaker in api.health.breakers() {
         let operation = match breaker.operation {
             gate::Operation::Chat => Operation::Chat,
@@ -67,7 +49,6 @@ async fn look(api: &ApiState) {
         };
         api.metrics.provider(&breaker.provider, operation).breaker_is(breaker.state.into());
     }
-    *last = Some(Instant::now());
 }
 
 fn figures(stats: &QueueStats) -> Figures {

@@ -26,6 +26,7 @@ pub mod history;
 pub mod input;
 pub mod jobs;
 pub mod lists;
+mod look;
 mod many;
 pub mod metrics;
 pub mod openapi;
@@ -38,6 +39,7 @@ pub mod serve;
 pub mod state;
 pub mod submit;
 mod unread;
+pub mod waiting;
 
 pub use auth::{ApiKeys, Token};
 pub use deeds::Deeds;

@@ -8,7 +8,7 @@ use super::{
     auth::{ApiKeys, Token},
     deeds::Deeds,
     health::HealthSource,
-    metrics::LastLook,
+    look::LastLook,
     rate::Rate,
 };
 use crate::{

@@ -64,7 +64,7 @@ function Room({ length }) {
 }
 
 /** The question field: Enter sends, Shift and Enter makes a new line. */
-function Composer({ id, onAsk, empty }) {
+function Composer({ id, onAsk, empty, away }) {
   const { items = [] } = useStore(collections);
   const [query, setQuery] = useDraft(id);
   const [collection, setCollection] = useState("");
@@ -93,11 +93,13 @@ function Composer({ id, onAsk, empty }) {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
   };
   return html`<form class="composer" onSubmit=${submit}>
+    ${away && html`<div class="newest"><${Button} onClick=${toEnd}>To the newest<//></div>`}
     <div class="box">
       <label class="unseen" for="question">Your question</label>
       <textarea id="question" ref=${field} rows="1" value=${query}
         placeholder=${empty ? "Give it documents first, then ask" : "Ask about your documents"}
         onInput=${(event) => setQuery(event.target.value)} onKeyDown=${onKeyDown}></textarea>
+      <${Room} length=${length} />
       <div class="row">
         <label class="unseen" for="collection">Look in</label>
         <select id="collection" value=${collection} onChange=${(event) => setCollection(event.target.value)}>
@@ -105,7 +107,6 @@ function Composer({ id, onAsk, empty }) {
           ${items.map(({ name, documents }) => html`<option key=${name} value=${name}>${name} (${documents})</option>`)}
         </select>
         <span class="grow"></span>
-        <${Room} length=${length} />
         <button class="button primary round" aria-label="Ask" title="Ask" disabled=${!ready}><${Icon} name="send" /></button>
       </div>
     </div>
@@ -185,8 +186,7 @@ export function Ask({ parts: [id] }) {
         ${turns.map((turn) => html`<${Turn} key=${turn.id} conversation=${id} turn=${turn} onSource=${(citation) => setSource({ ...citation, turn: turn.id })}
           onAgain=${() => ask(turn.query, turn.collection)} />`)}
       </div>
-      ${away && turns.length > 0 && html`<div class="newest"><${Button} onClick=${toEnd}>To the newest<//></div>`}
-      <${Composer} id=${id ?? "new"} onAsk=${ask} empty=${empty} key=${id ?? "new"} />
+      <${Composer} id=${id ?? "new"} onAsk=${ask} empty=${empty} key=${id ?? "new"} away=${away && turns.length > 0} />
     </div>
     ${source && html`<${Reader} citation=${source} onClose=${() => setSource(undefined)} />`}
     ${drawer && html`<${Dialog} title="Conversations" onClose=${() => setDrawer(false)}>

@@ -9,9 +9,9 @@ export function step(job, { event, seq: _, ...data }) {
   switch (event) {
     case "created":
     case "replayed":
-      return { ...next, phase: "queued", text: "", citations: [], error: undefined };
+      return { ...next, phase: "queued", text: "", citations: [], error: undefined, waiting: undefined };
     case "started":
-      return { ...next, phase: "running", text: "", position: undefined, error: undefined };
+      return { ...next, phase: "running", text: "", position: undefined, error: undefined, waiting: undefined };
     case "passages":
       return { ...next, citations: data.citations };
     case "delta":
@@ -39,10 +39,11 @@ const answered = (result) => ({
   usage: result.usage,
 });
 
-/** What `GET /job-status` adds: the place in the queue, and the end where its event was not seen. */
+/** What `GET /job-status` adds: the place in the queue, what holds the job up, and the end where its event was not seen. */
 export function stand(job, view) {
   const took = view.finished_at ? Date.parse(view.finished_at) - Date.parse(view.created_at) : undefined;
-  const next = { ...job, position: view.position, attempt: view.attempt, attempts: view.max_attempts, took, spent: view.usage_total };
+  const waiting = view.waiting_for && { for: view.waiting_for, at: view.retry_at };
+  const next = { ...job, waiting, position: view.position, attempt: view.attempt, attempts: view.max_attempts, took, spent: view.usage_total };
   if (view.status === "completed") return { ...next, phase: "completed", ...answered(view.result) };
   if (view.status === "dead") return { ...next, phase: "dead", error: view.error };
   if (view.status === "cancelled") return { ...next, phase: "cancelled" };

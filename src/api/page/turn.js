@@ -4,7 +4,7 @@ import { Markdown } from "./markdown.js";
 import { excerpt } from "./reader.js";
 import { cancel, jobOf } from "./turns.js";
 import { store } from "./store.js";
-import { Button, copy, html, useEffect, useNow, useRef, useState, useStore } from "./ui.js";
+import { Button, copy, html, useEffect, useLayoutEffect, useNow, useRef, useState, useStore } from "./ui.js";
 import { count, duration, hint, many, sentence, time, until } from "./words.js";
 
 const nothing = store(undefined);
@@ -20,14 +20,35 @@ function attempt(job) {
   return job.attempts ? `, attempt ${job.attempt} of ${job.attempts}` : `, attempt ${job.attempt}`;
 }
 
+/** What holds up a job that could be worked on, in a sentence. */
+function held({ waiting }) {
+  switch (waiting?.for) {
+    case "paused":
+      return { tone: "wait", text: "Waiting: the operators have paused questions" };
+    case "provider":
+      return { tone: "wait", text: "Waiting: the model provider does not answer. Your question is kept", at: waiting.at, next: "Next try " };
+    default:
+      return undefined;
+  }
+}
+
+/** A job after a failure: when it goes on, or what it waits for once that time has come. */
+function after(job, now, word, goesOn) {
+  const { code, message, retry_at: at } = job.error;
+  const why = `${word}: ${sentence(message)}`;
+  if (Date.parse(at) > now) return { tone: "wait", text: `${why} ${goesOn(time(at))}`, at, code };
+  const state = held(job) ?? { tone: "wait", text: "Waiting for its turn" };
+  return { ...state, text: `${why} ${state.text}`, code };
+}
+
 /** What the job is doing, in a sentence; `busy` phases have a moving mark. */
-function life(job) {
+function life(job, now) {
   const { code, message, retry_at: at } = job.error ?? {};
   switch (job.phase) {
     case "sending":
       return at ? { tone: "wait", text: `${sentence(message)} Sending it again at ${time(at)}`, at } : { tone: "busy", text: "Sending" };
     case "queued":
-      return { tone: "busy", text: place(job) };
+      return held(job) ?? { tone: "busy", text: place(job) };
     case "running":
       return job.citations.length
         ? { tone: "busy", text: `Reading ${many(job.citations.length, "passage")}${attempt(job)}` }
@@ -35,9 +56,9 @@ function life(job) {
     case "answering":
       return { tone: "busy", text: `Answering${attempt(job)}` };
     case "deferred":
-      return { tone: "wait", text: `Deferred: ${sentence(message)} It goes on at ${time(at)} and no attempt is used`, at, code };
+      return after(job, now, "Deferred", (when) => `It goes on at ${when} and no attempt is used`);
     case "retrying":
-      return { tone: "wait", text: `Retrying: ${sentence(message)} The next attempt is at ${time(at)}`, at, code };
+      return after(job, now, "Retrying", (when) => `The next attempt is at ${when}`);
     case "dead":
       return { tone: "bad", text: `Given up for now: ${sentence(message)}${job.gone ? "" : " An operator can try it again; the answer would appear here"}`, code };
     case "cancelled":
@@ -52,14 +73,14 @@ function life(job) {
 }
 
 function Life({ job }) {
-  const state = life(job);
-  const now = useNow(Boolean(state?.at));
+  const now = useNow(!isOver(job) && Boolean(job.waiting?.at ?? job.error?.retry_at));
+  const state = life(job, now);
   if (!state) return null;
   const what = hint(state.code);
   return html`<div class=${`life ${state.tone}`}>
     <span class="mark" aria-hidden="true"></span>
     <p><span aria-live="polite">${sentence(state.text)}${what ? ` ${what}` : ""}</span>
-      ${state.at && html` <span class="faint" aria-hidden="true">${until(state.at, now)}</span>`}</p>
+      ${state.at && html` <span class="faint" aria-hidden="true">${state.next}${until(state.at, now)}</span>`}</p>
   </div>
   ${job.connected === false && !isOver(job) && html`<p class="life wait" role="status"><span class="mark" aria-hidden="true"></span>
     The connection is lost. The answer goes on by itself as soon as the server can be reached.</p>`}`;
@@ -119,7 +140,10 @@ function Copy({ job }) {
 function Question({ turn: { query, collection } }) {
   const long = query.length > 1000 || query.split("\n").length > 12;
   const [whole, setWhole] = useState(false);
-  return html`<div class="question"><p class=${long && !whole ? "folded" : ""}>${query}</p>
+  const top = useRef(null);
+  // It is read from its beginning.
+  useLayoutEffect(() => whole && top.current.scrollIntoView({ block: "start" }), [whole]);
+  return html`<div class="question" ref=${top}><p class=${long && !whole ? "folded" : ""}>${query}</p>
     ${long && html`<${Button} kind="quiet" aria-expanded=${whole} onClick=${() => setWhole(!whole)}>${whole ? "Show less" : "Show all of it"}<//>`}
     ${collection && html`<p class="faint">in ${collection}</p>`}</div>`;
 }

@@ -1,18 +1,22 @@
 //! `GET /job-status` and `DELETE /jobs/{id}`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ragq::{
     domain::{
+        clock::{Clock as _, SystemClock, Timestamp},
         failure::{Code, Failure},
         job::{JobError, Kind},
         spent::UsageTotal,
     },
-    queue::{Deliveries, Fenced, Release},
+    gate::{BreakerView, Operation},
+    queue::{Deliveries, Fenced, Operations as _, Release},
+    resilience::breaker::BreakerState,
 };
 use serde_json::json;
 
-use super::harness::{App, expect, fields, problem, text};
+use super::harness::{App, Fixed, expect, fields, problem, text};
+use crate::support::eventually;
 
 const UNKNOWN: &str = "01J9ZC6M1V7H0Q8T3X5K2B4N6P";
 
@@ -53,6 +57,54 @@ async fn the_error_shows_while_the_job_waits_for_its_next_attempt() {
     assert_eq!(waiting["error"]["code"], "provider_timeout");
     assert_eq!(waiting["error"]["class"], "transient");
     assert!(waiting["error"]["retry_at"].is_string());
+}
+
+fn breaker(state: BreakerState, retry_in_ms: Option<u64>) -> BreakerView {
+    BreakerView {
+        provider: "a provider".into(),
+        operation: Operation::Chat,
+        state,
+        code: None,
+        message: None,
+        consecutive_failures: 0,
+        opened_at: None,
+        retry_in_ms,
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_could_be_worked_on_says_what_holds_it_up() {
+    let open = |wait| breaker(BreakerState::Open, Some(wait));
+    let app = App::with(|options| options.health = Arc::new(Fixed(vec![open(90_000), open(30_000)]))).await;
+    let job = app.ask("q").await;
+    let queued = app.status(&job).await;
+    assert_eq!(queued["waiting_for"], "provider");
+    let at: Timestamp = serde_json::from_value(queued["retry_at"].clone()).unwrap();
+    let wait = at.since(SystemClock.now());
+    assert!(Duration::ZERO < wait && wait <= Duration::from_secs(30), "the sooner one counts: {wait:?}");
+    app.store.pause(&[Kind::Chat]).await.unwrap();
+    eventually(async || (app.status(&job).await["waiting_for"] == "paused").then_some(())).await;
+    assert!(app.status(&job).await.get("retry_at").is_none());
+    app.store.resume(&[Kind::Chat]).await.unwrap();
+    let delivery = app.fetch(Kind::Chat).await;
+    assert!(app.status(&job).await.get("waiting_for").is_none(), "it runs");
+    // One that waits for a time of its own is not held up.
+    let error = JobError::from(&Failure::new(Code::ProviderTimeout, "no answer in time"));
+    let release = Release::Retry { after: Duration::from_mins(10), error };
+    assert_eq!(app.store.release(&delivery.lease, release, UsageTotal::default()).await.unwrap(), Fenced::Applied(()));
+    assert!(app.status(&job).await.get("waiting_for").is_none());
+}
+
+#[tokio::test]
+async fn a_job_waits_for_no_provider_while_one_of_them_or_none_of_its_kind_is_left_alone() {
+    let other = BreakerView { operation: Operation::Embeddings, ..breaker(BreakerState::Open, Some(9_000)) };
+    let one_well = vec![breaker(BreakerState::Open, Some(9_000)), breaker(BreakerState::Closed, None)];
+    for breakers in [vec![other], one_well, vec![]] {
+        let app = App::with(|options| options.health = Arc::new(Fixed(breakers.clone()))).await;
+        let job = app.ask("q").await;
+        let queued = app.status(&job).await;
+        assert!(queued.get("waiting_for").is_none() && queued.get("retry_at").is_none(), "{queued}");
+    }
 }
 
 #[tokio::test]

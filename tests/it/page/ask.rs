@@ -206,7 +206,8 @@ async fn a_provider_that_fails_twice_is_seen_retrying_and_then_answers(shape: Sh
     // Held back before its second attempt, the job can be looked at.
     site.send(Method::POST, "/admin/queue/pause", Value::Null).await;
     gate.open();
-    tab.says("Retrying: The provider answered 500 Internal Server Error. The next attempt is at").await;
+    tab.says("Retrying: The provider answered 500 Internal Server Error.").await;
+    tab.says("Waiting: the operators have paused questions.").await;
     site.send(Method::POST, "/admin/queue/resume", Value::Null).await;
     tab.says("On Tuesdays 1.").await;
     tab.says("attempt 3").await;

@@ -12,7 +12,7 @@ use crate::support::provider::{Reply, ScriptedProvider};
 const NOTES: &str = "# Release\n\nReleases leave the yard on Tuesdays, after the harbour master has signed.\n";
 const QUESTION: &str = "When do releases leave the yard?";
 
-in_both_shapes!(a_question_that_died_and_is_replayed_reaches_its_asker,);
+in_both_shapes!(a_question_that_died_and_is_replayed_reaches_its_asker, a_pause_and_an_outage_are_told_to_who_waits,);
 
 async fn asking(shape: Shape, replies: Vec<Reply>) -> (Site, ScriptedProvider) {
     let provider = ScriptedProvider::start(replies).await;
@@ -51,6 +51,25 @@ async fn a_question_that_died_and_is_replayed_reaches_its_asker(shape: Shape) {
     tab.silent("Given up").await;
     tab.reload().await;
     tab.says("On Tuesdays 1.").await;
+    tab.finish();
+}
+
+async fn a_pause_and_an_outage_are_told_to_who_waits(shape: Shape) {
+    let wrong = Reply::default_forever(Reply::error(401, "invalid_api_key", "Incorrect API key provided"));
+    let provider = ScriptedProvider::start(vec![Reply::text("On Tuesdays [1]."), wrong]).await;
+    let more = [("RAGQ_BREAKER__PAUSE_MS", "120000"), ("RAGQ_BREAKER__LONGEST_PAUSE_MS", "120000")];
+    let site = Site::start_with(shape, Some(&provider), &more).await;
+    site.put("release", "Release notes", NOTES).await;
+    let tab = site.open("").await;
+    site.send(Method::POST, "/admin/queue/pause", Value::Null).await;
+    tab.ask(QUESTION).await;
+    tab.says("Waiting: the operators have paused questions.").await;
+    site.send(Method::POST, "/admin/queue/resume", Value::Null).await;
+    tab.says("On Tuesdays 1.").await;
+    site.ask(QUESTION, "scheduled").await;
+    tab.press("Alt+N").await;
+    tab.ask(QUESTION).await;
+    tab.says("Waiting: the model provider does not answer. Your question is kept. Next try in ").await;
     tab.finish();
 }
 
