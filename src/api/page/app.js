@@ -2,7 +2,8 @@
 import { Ask } from "./ask.js";
 import { runAll } from "./turns.js";
 import { forget, key, changes, Locked } from "./keys.js";
-import { get } from "./http.js";
+import { get, Unreachable } from "./http.js";
+import { store } from "./store.js";
 import { html, announce, Announcements, Button, Dialog, Icon, Trouble, useEffect, useLayoutEffect, useRef, useState, usePolled, useStore } from "./ui.js";
 import { render } from "./preact.js";
 import { setTheme, theme } from "./theme.js";
@@ -13,7 +14,14 @@ function style(name) {
   const href = `/page/${name}`;
   if (document.querySelector(`link[href="${href}"]`)) return Promise.resolve();
   const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href });
-  const there = new Promise((resolve, reject) => Object.assign(link, { onload: resolve, onerror: reject }));
+  const there = new Promise((resolve, reject) => {
+    link.onload = resolve;
+    link.onerror = () => {
+      // The next try is to ask for it again.
+      link.remove();
+      reject(new Unreachable());
+    };
+  });
   document.head.append(link);
   return there;
 }
@@ -73,10 +81,19 @@ function useRoute() {
   return now;
 }
 
+/** Rises whenever the server says that it is well. */
+const beats = store(0);
+
+async function look(signal) {
+  const health = await get("/health/ready", { signal });
+  beats.set(beats.get() + 1);
+  return health;
+}
+
 /** Whether the server is well, in a word; what is wrong, on demand. */
 function Health() {
   const [open, setOpen] = useState(false);
-  const { value, error } = usePolled((signal) => get("/health/ready", { signal }), 10_000);
+  const { value, error } = usePolled(look, 10_000);
   const state = error ? "down" : (value?.status ?? "ready");
   const words = { ready: "Ready", degraded: "Degraded", down: error?.status ? "Not ready" : "Unreachable" };
   const before = useRef(state);
@@ -169,9 +186,15 @@ function Tools() {
     ${help && html`<${Help} onClose=${() => setHelp(false)} />`}`;
 }
 
-/** The view, once its script is there. */
+/** The view, once its script is there; if the server is away, then when it is back. */
 function View({ view, parts }) {
   const [state, setState] = useState({});
+  const [round, setRound] = useState(0);
+  const beat = useStore(beats);
+  const again = () => setRound((n) => n + 1);
+  useEffect(() => {
+    if (state.error) again();
+  }, [beat]);
   useEffect(() => {
     let left = false;
     VIEWS[view].load().then(
@@ -181,9 +204,10 @@ function View({ view, parts }) {
     return () => {
       left = true;
     };
-  }, [view]);
+  }, [view, round]);
   if (state.view !== view) return html`<p class="page faint late" role="status">Loading…</p>`;
-  if (state.error) return html`<${Trouble} error=${{ title: "This part of the page could not be loaded", message: "Reload the page once the server answers." }} />`;
+  const trouble = { title: "This part of the page could not be loaded", message: "It is tried again by itself once the server answers." };
+  if (state.error) return html`<div class="page"><${Trouble} error=${trouble} again=${again} /></div>`;
   return html`<${state.Shown} parts=${parts} />`;
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     browser::Tab,
-    site::{Shape, Site},
+    site::{Line, Shape, Site},
 };
 
 /// Files on the desk of the person before the page, by their paths below it.
@@ -199,6 +199,21 @@ async fn a_file_goes_into_the_collection_that_was_named_and_only_there_it_is_fou
     tab.ask("When is the lamp lit?").await;
     tab.says("in harbour").await;
     tab.says("is lit at dusk").await;
+    tab.finish();
+}
+
+#[tokio::test]
+async fn a_view_that_was_opened_while_the_server_was_away_comes_when_it_is_back() {
+    let site = Site::start().await;
+    let line = Line::to(&site.url).await;
+    let tab = site.browser.open(&line.url).await;
+    tab.says("There are no documents yet").await;
+    line.cut();
+    tab.click("link", "Documents").await;
+    tab.says("This part of the page could not be loaded").await;
+    line.mend();
+    tab.says("Drop files or folders here").await;
+    tab.silent("could not be loaded").await;
     tab.finish();
 }
 
