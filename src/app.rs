@@ -124,6 +124,7 @@ pub struct App {
     metrics: Metrics,
     clock: Arc<dyn Clock>,
     keys: api::ApiKeys,
+    admin_tokens: api::AdminTokens,
     gates: Arc<Gates>,
     deeds: api::Deeds,
     program: PathBuf,
@@ -163,6 +164,7 @@ impl App {
 
     async fn open_with(settings: Settings, role: Role, program: PathBuf, metrics: Metrics) -> Result<Self, AppError> {
         let keys = api::ApiKeys::new(settings.api_keys()?);
+        let admin_tokens = api::AdminTokens::new(settings.admin_tokens()?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let folder = stores::folder(&settings)?;
         let (store, queue_setup, warnings) = stores::store(&settings, &clock).await?;
@@ -185,6 +187,7 @@ impl App {
             metrics,
             clock,
             keys,
+            admin_tokens,
             gates,
             deeds: api::Deeds::default(),
             program,
@@ -268,7 +271,7 @@ impl App {
             queue: self.settings.queue.clone(),
             ingest: self.settings.ingest.clone(),
             keys: self.keys.clone(),
-            admin_token: self.settings.api.admin_token.as_ref().map(|token| api::Token::new(token.expose())),
+            admin_tokens: self.admin_tokens.clone(),
             leaving,
             drain,
             deeds: self.deeds.clone(),

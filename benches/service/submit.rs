@@ -41,7 +41,7 @@ pub async fn serve_baseline() {
         queue: settings.queue,
         ingest: settings.ingest,
         keys: api::ApiKeys::default(),
-        admin_token: None,
+        admin_tokens: api::AdminTokens::default(),
         leaving: CancellationToken::new(),
         drain: CancellationToken::new(),
         deeds: api::Deeds::default(),

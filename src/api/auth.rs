@@ -1,4 +1,4 @@
-//! Who calls: API keys (the key's name is the tenant) and the admin token.
+//! Who calls: API keys (the key's name is the tenant) and admin tokens (the token's name is the actor of the audit log).
 //!
 //! Secrets are kept and compared as BLAKE3 hashes, whose comparison takes the same time whatever
 //! differs; all keys are looked at every time. A handler takes a [`Caller`], [`Submitter`] or [`Admin`]
@@ -7,6 +7,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use axum::extract::{ConnectInfo, FromRequestParts};
@@ -22,45 +23,43 @@ use crate::{
     domain::ids::{JobId, Tenant},
 };
 
-/// A secret that callers present, kept as its hash.
-#[derive(Clone, Copy)]
-pub struct Token(blake3::Hash);
+/// Secrets that callers present, kept as their hashes, each with what it stands for.
+#[derive(Clone)]
+pub struct Tokens<N>(Vec<(N, blake3::Hash)>);
 
-impl Token {
-    /// The token `secret`.
-    pub fn new(secret: &str) -> Self {
-        Self(blake3::hash(secret.as_bytes()))
+/// The API keys with their tenants; none: everybody may call.
+pub type ApiKeys = Tokens<Tenant>;
+
+/// The admin tokens with their names; none: the admin routes are closed.
+pub type AdminTokens = Tokens<Arc<str>>;
+
+impl<N> Tokens<N> {
+    /// These.
+    pub fn new(named: impl IntoIterator<Item = (N, Secret)>) -> Self {
+        Self(named.into_iter().map(|(name, secret)| (name, blake3::hash(secret.expose().as_bytes()))).collect())
     }
 
-    /// Whether this is what was presented; takes the same time either way.
-    pub fn matches(&self, presented: &str) -> bool {
-        self.0 == blake3::hash(presented.as_bytes())
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(***)")
-    }
-}
-
-/// The API keys with the tenants they stand for.
-#[derive(Clone, Debug, Default)]
-pub struct ApiKeys(Vec<(Tenant, Token)>);
-
-impl ApiKeys {
-    /// These keys.
-    pub fn new(keys: impl IntoIterator<Item = (Tenant, Secret)>) -> Self {
-        Self(keys.into_iter().map(|(tenant, key)| (tenant, Token::new(key.expose()))).collect())
-    }
-
-    /// Whether there are none: everybody may call.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    fn tenant(&self, presented: &str) -> Option<&Tenant> {
-        self.0.iter().fold(None, |found, (tenant, token)| if token.matches(presented) { Some(tenant) } else { found })
+    /// What the presented secret stands for; takes the same time whichever it is, also if it is none of them.
+    fn holder(&self, presented: &str) -> Option<&N> {
+        let presented = blake3::hash(presented.as_bytes());
+        self.0.iter().fold(None, |found, (name, token)| if *token == presented { Some(name) } else { found })
+    }
+}
+
+impl<N> Default for Tokens<N> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<N: fmt::Debug> fmt::Debug for Tokens<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -88,7 +87,7 @@ impl Caller {
         if state.keys.is_empty() {
             return Some(Self { tenant: Tenant::default() });
         }
-        state.keys.tenant(bearer(headers)?).map(|tenant| Self { tenant: tenant.clone() })
+        state.keys.holder(bearer(headers)?).map(|tenant| Self { tenant: tenant.clone() })
     }
 }
 
@@ -154,14 +153,11 @@ impl FromRequestParts<ApiState> for Viewer {
     }
 }
 
-/// The name by which the audit log calls whoever has the admin token.
-const ADMIN: &str = "admin";
-
-/// Somebody with the admin token.
+/// Somebody with an admin token.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// The token's name.
-    pub name: &'static str,
+    pub name: Arc<str>,
     /// Where the connection came from, if that is known.
     pub remote_address: Option<IpAddr>,
     /// The request's id.
@@ -171,16 +167,16 @@ pub struct Admin {
 impl FromRequestParts<ApiState> for Admin {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self> {
-        let presented = bearer(&parts.headers).unwrap_or_default();
-        match &state.admin_token {
-            Some(token) if token.matches(presented) => Ok(Self {
-                name: ADMIN,
-                remote_address: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
-                request_id: parts.extensions.get::<Received>().map(|request| request.id.clone()).unwrap_or_default(),
-            }),
-            Some(_) => Err(unauthorized("send the admin token as \"Authorization: Bearer TOKEN\"")),
-            None => Err(unauthorized("no admin token is set (RAGQ_ADMIN_TOKEN): the admin routes are closed")),
+        if state.admin_tokens.is_empty() {
+            return Err(unauthorized("no admin token is set (RAGQ_ADMIN_TOKEN): the admin routes are closed"));
         }
+        let name = bearer(&parts.headers).and_then(|presented| state.admin_tokens.holder(presented));
+        let name = name.ok_or_else(|| unauthorized("send the admin token as \"Authorization: Bearer TOKEN\""))?;
+        Ok(Self {
+            name: name.clone(),
+            remote_address: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
+            request_id: parts.extensions.get::<Received>().map(|request| request.id.clone()).unwrap_or_default(),
+        })
     }
 }
 
@@ -191,10 +187,11 @@ mod tests {
     #[test]
     fn a_key_stands_for_its_tenant_and_nothing_else_does() {
         let keys = ApiKeys::new([("acme".into(), "k:1".into()), ("umbrella".into(), "k2".into())]);
-        assert_eq!(keys.tenant("k:1").unwrap().as_str(), "acme");
-        assert_eq!(keys.tenant("k2").unwrap().as_str(), "umbrella");
-        assert!(keys.tenant("k").is_none());
-        assert!(keys.tenant("").is_none());
+        assert_eq!(keys.holder("k:1").unwrap().as_str(), "acme");
+        assert_eq!(keys.holder("k2").unwrap().as_str(), "umbrella");
+        assert!(keys.holder("k").is_none());
+        assert!(keys.holder("").is_none());
         assert!(ApiKeys::default().is_empty());
+        assert_eq!(format!("{keys:?}"), r#"[Tenant("acme"), Tenant("umbrella")]"#);
     }
 }

@@ -5,7 +5,7 @@
 //! waits for. [`Deeds`] has them, so that a process that ends can wait for them, too.
 
 use std::{
-    panic::resume_unwind,
+    panic::{AssertUnwindSafe, resume_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use serde_json::Value;
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -118,8 +119,8 @@ impl Progress {
 
 impl Admin {
     /// Does something to its end, even if the caller does not wait for it. It is in the audit log before it is done, or
-    /// it is not done; and once more with its outcome and to how many it was done. A process that is killed between
-    /// the two leaves it there as begun.
+    /// it is not done; and once more with its outcome and to how many it was done, also if it panics, which goes on in
+    /// the caller. A process that is killed between the two leaves it there as begun.
     pub async fn does<T, F>(&self, state: &ApiState, deed: Deed, act: impl FnOnce(ApiState, Progress) -> F) -> Result<T>
     where
         T: Send + 'static,
@@ -130,7 +131,7 @@ impl Admin {
             action_id: Some(ActionId::new(state.clock.now())),
             action,
             stage: AuditStage::Begun,
-            actor: self.name.to_owned(),
+            actor: self.name.as_ref().to_owned(),
             remote_address: self.remote_address.map(|address| address.to_string()),
             request_id: self.request_id.clone(),
             subject,
@@ -157,8 +158,9 @@ async fn carry_out<T>(
     acting: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     state.store.note(&note).await?;
-    let outcome = acting.await;
-    note.stage = if outcome.is_ok() { AuditStage::Done } else { AuditStage::Failed };
+    // What a panic leaves half done is in the store, which is made for that; nothing in memory is used again.
+    let outcome = AssertUnwindSafe(acting).catch_unwind().await;
+    note.stage = if matches!(outcome, Ok(Ok(_))) { AuditStage::Done } else { AuditStage::Failed };
     note.count = progress.count();
     let AuditNote { action, stage, actor, count, .. } = &note;
     let (subject, remote) = (note.subject.as_deref(), note.remote_address.as_deref());
@@ -167,5 +169,8 @@ async fn carry_out<T>(
         let error = &error as &dyn std::error::Error;
         tracing::error!(%action, %stage, subject, count, error, "an outcome is missing in the audit log");
     }
-    outcome.map_err(|problem| problem.after(note.count))
+    match outcome {
+        Ok(outcome) => outcome.map_err(|problem| problem.after(note.count)),
+        Err(panic) => resume_unwind(panic),
+    }
 }

@@ -41,7 +41,7 @@ pub mod submit;
 mod unread;
 pub mod waiting;
 
-pub use auth::{ApiKeys, Token};
+pub use auth::{AdminTokens, ApiKeys};
 pub use deeds::Deeds;
 pub use health::{Degraded, HealthSource, NothingWatched};
 pub use state::{ApiParts, ApiState, Setup};

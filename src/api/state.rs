@@ -5,7 +5,7 @@ use std::{ops::Deref, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    auth::{ApiKeys, Token},
+    auth::{AdminTokens, ApiKeys},
     deeds::Deeds,
     health::HealthSource,
     look::LastLook,
@@ -47,7 +47,7 @@ pub struct ApiParts {
     /// Who may call; none: everybody, as the tenant `default`.
     pub keys: ApiKeys,
     /// What opens the admin routes; none: nothing does.
-    pub admin_token: Option<Token>,
+    pub admin_tokens: AdminTokens,
     /// Cancelled when the process is ordered to stop: it is not ready any more.
     pub leaving: CancellationToken,
     /// Cancelled when callers should have gone elsewhere: streams and long polls end.

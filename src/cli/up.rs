@@ -115,10 +115,10 @@ fn announce(url: &str, setup: &Setup, data: &Path, token: Option<&str>, terminal
     terminal.line("")
 }
 
-/// The admin token of the settings, else the one kept in the data folder, else a new one; a new one is
+/// The admin tokens of the settings, else the one kept in the data folder, else a new one; a new one is
 /// returned to be shown.
 fn admin_token(settings: &mut Settings, data: &Path) -> anyhow::Result<Option<String>> {
-    if settings.api.admin_token.is_some() {
+    if !settings.admin_tokens()?.is_empty() {
         return Ok(None);
     }
     let unusable = |error| AppError::Data(data.to_owned(), error);

@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::settings::{SECTIONS, Settings};
 
 /// The variables that do not follow `RAGQ_SECTION__KEY`: names that people and platforms know already.
-const STANDARD_NAMES: [(&str, &str); 12] = [
+const STANDARD_NAMES: [(&str, &str); 13] = [
     ("api.admin_token", "RAGQ_ADMIN_TOKEN"),
+    ("api.admin_tokens", "RAGQ_ADMIN_TOKENS"),
     ("client.api_key", "RAGQ_API_KEY"),
     ("client.url", "RAGQ_URL"),
     ("index.qdrant_api_key", "QDRANT_API_KEY"),
@@ -280,6 +281,7 @@ mod tests {
         let expected = [
             "api.keys",
             "api.admin_token",
+            "api.admin_tokens",
             "store.redis_url",
             "index.qdrant_api_key",
             "model.api_key",

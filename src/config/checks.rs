@@ -148,6 +148,9 @@ impl Rules<'_> {
             self.require(false, &["api.keys"], problem.message);
         }
         self.token("api.admin_token", api.admin_token.as_ref());
+        if let Err(problem) = self.settings.admin_tokens() {
+            self.require(false, &["api.admin_tokens"], problem.message);
+        }
         match api.listen_address() {
             None => {
                 let message = format!("must be ADDRESS:PORT, localhost:PORT or :PORT, not {:?}", api.listen);

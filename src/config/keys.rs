@@ -1,8 +1,9 @@
-//! What some settings' texts stand for: the API keys and the address to listen on.
+//! What some settings' texts stand for: API keys and admin tokens with their names, the address to listen on.
 
 use std::{
     collections::HashSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
 
 use super::{
@@ -12,47 +13,74 @@ use super::{
 };
 use crate::domain::ids::Tenant;
 
-/// The variable problems with the keys are named by.
+/// The variables that problems with the keys and tokens are named by.
 const KEYS: &str = "RAGQ_API__KEYS";
-/// The shortest API key, in characters: 16 random ones can't be guessed over a network.
-const MIN_KEY_CHARS: usize = 16;
-/// The longest name of an API key, in characters.
+const ADMIN_TOKENS: &str = "RAGQ_ADMIN_TOKENS";
+/// The name of whoever shows the admin token that has none of its own.
+const ADMIN: &str = "admin";
+/// The shortest secret with a name, in characters: 16 random ones can't be guessed over a network.
+const MIN_SECRET_CHARS: usize = 16;
+/// The longest name, in characters.
 const MAX_NAME_CHARS: usize = 64;
 
 impl Settings {
     /// The API keys with their tenants, none if keys are not used; fails at the first that is malformed.
     pub fn api_keys(&self) -> Result<Vec<(Tenant, Secret)>, Problem> {
-        let mut keys = Vec::new();
-        let (mut names, mut seen) = (HashSet::new(), HashSet::new());
-        let entries = self.api.keys.expose().split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
-        for (nth, entry) in (1..).zip(entries) {
-            // Entries are told by number: what looks like a malformed name may be a key.
-            let (name, key) = parse_key(entry).map_err(|why| Problem::new(KEYS, format!("entry {nth}: {why}")))?;
-            if !names.insert(name) {
-                return Err(Problem::new(KEYS, format!("entry {nth}: the name {name} is there twice")));
+        let keys = named(&self.api.keys, "key").map_err(|why| Problem::new(KEYS, why))?;
+        Ok(keys.into_iter().map(|(name, key)| (name.into(), key.into())).collect())
+    }
+
+    /// The admin tokens with the names that the audit log calls their holders by; fails at the first that is malformed
+    /// or can't be told from the one without a name.
+    pub fn admin_tokens(&self) -> Result<Vec<(Arc<str>, Secret)>, Problem> {
+        let refused = |why| Problem::new(ADMIN_TOKENS, why);
+        let mut tokens: Vec<(Arc<str>, Secret)> = Vec::new();
+        for (name, token) in named(&self.api.admin_tokens, "token").map_err(refused)? {
+            if name == ADMIN {
+                return Err(refused(format!("the name {ADMIN} is that of RAGQ_ADMIN_TOKEN")));
             }
-            if !seen.insert(key) {
-                return Err(Problem::new(KEYS, format!("entry {nth}: the key of {name} is there twice")));
+            if self.api.admin_token.as_ref().is_some_and(|one| one.matches(token)) {
+                return Err(refused(format!("the token of {name} is also RAGQ_ADMIN_TOKEN")));
             }
-            keys.push((name.into(), key.into()));
+            tokens.push((name.into(), token.into()));
         }
-        Ok(keys)
+        tokens.extend(self.api.admin_token.clone().map(|token| (ADMIN.into(), token)));
+        Ok(tokens)
     }
 }
 
-fn parse_key(entry: &str) -> Result<(&str, &str), String> {
-    let (name, key) = entry.split_once(':').ok_or("must be name:key")?;
+/// The names and secrets of `name:secret,...`; `what` the secrets are called when one is refused.
+fn named<'a>(text: &'a Secret, what: &str) -> Result<Vec<(&'a str, &'a str)>, String> {
+    let mut pairs = Vec::new();
+    let (mut names, mut seen) = (HashSet::new(), HashSet::new());
+    let entries = text.expose().split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
+    for (nth, entry) in (1..).zip(entries) {
+        // Entries are told by number: what looks like a malformed name may be a secret.
+        let (name, secret) = pair(entry, what).map_err(|why| format!("entry {nth}: {why}"))?;
+        if !names.insert(name) {
+            return Err(format!("entry {nth}: the name {name} is there twice"));
+        }
+        if !seen.insert(secret) {
+            return Err(format!("entry {nth}: the {what} of {name} is there twice"));
+        }
+        pairs.push((name, secret));
+    }
+    Ok(pairs)
+}
+
+fn pair<'a>(entry: &'a str, what: &str) -> Result<(&'a str, &'a str), String> {
+    let (name, secret) = entry.split_once(':').ok_or_else(|| format!("must be name:{what}"))?;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
     if name.is_empty() || name.len() > MAX_NAME_CHARS || !name.chars().all(plain) {
         return Err(format!("the name must be 1 to {MAX_NAME_CHARS} characters of a-z, 0-9, _ and -"));
     }
-    if key.len() < MIN_KEY_CHARS {
-        return Err(format!("the key of {name} must have at least {MIN_KEY_CHARS} characters"));
+    if secret.len() < MIN_SECRET_CHARS {
+        return Err(format!("the {what} of {name} must have at least {MIN_SECRET_CHARS} characters"));
     }
-    if !is_token(key) {
-        return Err(format!("the key of {name} must be printable ASCII without spaces"));
+    if !is_token(secret) {
+        return Err(format!("the {what} of {name} must be printable ASCII without spaces"));
     }
-    Ok((name, key))
+    Ok((name, secret))
 }
 
 /// Whether the text can be sent as a bearer token: printable ASCII without spaces.
@@ -116,6 +144,35 @@ mod tests {
             let message = keys(text).unwrap_err();
             assert!(message.contains(why), "{text}: {message}");
             assert!(!message.contains("0123456789"), "{message}");
+        }
+    }
+
+    #[test]
+    fn admin_tokens_have_names_beside_the_one_that_has_none() {
+        let tokens = |one: Option<&str>, named: &str| {
+            let mut settings = Settings::default();
+            settings.api.admin_token = one.map(Secret::from);
+            settings.api.admin_tokens = named.into();
+            let tokens = settings.admin_tokens().map_err(|problem| problem.to_string())?;
+            Ok::<_, String>(tokens.iter().map(|(name, token)| format!("{name}={}", token.expose())).collect::<Vec<_>>())
+        };
+        assert_eq!(tokens(None, ""), Ok(vec![]));
+        assert_eq!(tokens(Some("t"), ""), Ok(vec!["admin=t".to_owned()]));
+        let (ana, both) = ("ana=0123456789abcdef".to_owned(), "ana:0123456789abcdef\nben:fedcba9876543210");
+        assert_eq!(tokens(Some("t"), "ana:0123456789abcdef"), Ok(vec![ana.clone(), "admin=t".to_owned()]));
+        assert_eq!(tokens(None, both), Ok(vec![ana, "ben=fedcba9876543210".to_owned()]));
+        for (one, named, why) in [
+            (None, "0123456789abcdef", "RAGQ_ADMIN_TOKENS: entry 1: must be name:token"),
+            (None, "ana:0123456789", "RAGQ_ADMIN_TOKENS: entry 1: the token of ana must have at least 16"),
+            (None, "admin:0123456789abcdef", "RAGQ_ADMIN_TOKENS: the name admin is that of RAGQ_ADMIN_TOKEN"),
+            (
+                Some("0123456789abcdef"),
+                "ana:0123456789abcdef",
+                "RAGQ_ADMIN_TOKENS: the token of ana is also RAGQ_ADMIN_",
+            ),
+        ] {
+            let message = tokens(one, named).unwrap_err();
+            assert!(message.starts_with(why) && !message.contains("0123456789"), "{message}");
         }
     }
 

@@ -204,7 +204,7 @@ fn the_file_is_held_to_the_same_types() {
 fn unknown_names_are_refused_with_the_nearest_known_one() {
     for (variable, expected) in [
         ("RAGQ_QUEUE__LEASE_SM", "unknown variable, did you mean RAGQ_QUEUE__LEASE_MS?"),
-        ("RAGQ_ADMIN_TOKENS", "unknown variable, did you mean RAGQ_ADMIN_TOKEN?"),
+        ("RAGQ_ADMIN_TOKENZ", "unknown variable, did you mean RAGQ_ADMIN_TOKEN?"),
         ("RAGQ_API__ADMIN_TOKEN", "unknown variable: api.admin_token is set by RAGQ_ADMIN_TOKEN"),
         ("RAGQ_LOG__FORMAT_FILE", "unknown variable, did you mean RAGQ_LOG__FORMAT?"),
         ("RAGQ_ZZ", "unknown variable; `ragq config docs` lists all"),
@@ -270,6 +270,7 @@ fn settings_that_contradict_each_other_are_refused() {
         ("RAGQ_INDEX__QDRANT_WRITE_TIMEOUT_MS", "2999", "must be at most index.qdrant_write_timeout_ms (2999)"),
         ("RAGQ_API__KEYS", "web:short", "the key of web must have at least 16 characters"),
         ("RAGQ_ADMIN_TOKEN", "two words", "must be printable ASCII"),
+        ("RAGQ_ADMIN_TOKENS", "ana:short", "the token of ana must have at least 16 characters"),
     ] {
         let problem = case([(variable, value)]).problem();
         assert!(problem.starts_with(&format!("{variable}: ")) && problem.contains(expected), "{problem}");
@@ -321,6 +322,7 @@ fn no_secret_is_ever_shown() {
         ("RAGQ_ADMIN_TOKEN", secret),
         ("RAGQ_API_KEY", secret),
         ("RAGQ_API__KEYS", "web:swordfish-0123456789"),
+        ("RAGQ_ADMIN_TOKENS", "ana:swordfish-of-ana-01"),
     ])
     .load()
     .unwrap();

@@ -18,9 +18,13 @@ section! {
         /// API keys as `name:key,...` (or one a line); the name is the tenant, a key has at least 16 characters.
         /// Empty: no keys, one tenant `default`.
         keys: Secret = Secret::default(),
-        /// Token of the admin routes; none: every admin route answers 401.
+        /// Token of the admin routes, whose holder the audit log calls `admin`; none, and no `admin_tokens`: every admin
+        /// route answers 401.
         #[schemars(length(min = 1))]
         admin_token: Option<Secret> = None,
+        /// Admin tokens of several people as `name:token,...` (or one a line); the name is the actor in the audit log, a
+        /// token has at least 16 characters. Empty: none but `admin_token`.
+        admin_tokens: Secret = Secret::default(),
         /// Requests a minute that each key may submit; none: unlimited.
         #[schemars(range(min = 1))]
         rate_per_minute: Option<u32> = None,

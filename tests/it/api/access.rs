@@ -88,6 +88,32 @@ async fn the_admin_routes_want_the_admin_token_and_no_other() {
 }
 
 #[tokio::test]
+async fn each_admin_token_opens_the_admin_routes_under_its_own_name() {
+    let tokens = [("ana", "token-of-ana-0123456789"), ("ben", "token-of-ben-0123456789"), ("admin", ADMIN)];
+    let app = App::with(|options| {
+        options.api.admin_tokens = "ana:token-of-ana-0123456789\nben:token-of-ben-0123456789".into();
+    })
+    .await;
+    for (name, token) in tokens {
+        expect(app.post("/admin/queue/pause").bearer_auth(token).send().await.unwrap(), 200).await;
+        let audit = expect(app.get("/admin/audit?limit=2").bearer_auth(token).send().await.unwrap(), 200).await;
+        assert_eq!((&audit["items"][0]["actor"], &audit["items"][1]["actor"]), (&json!(name), &json!(name)), "{audit}");
+    }
+    for wrong in ["token-of-cyd-0123456789", "ana", "ana:token-of-ana-0123456789", ""] {
+        problem(app.post("/admin/queue/pause").bearer_auth(wrong).send().await.unwrap(), 401, "unauthorized").await;
+    }
+    // Those with a name are enough.
+    let named = App::with(|options| {
+        options.admin_token = None;
+        options.api.admin_tokens = "ana:token-of-ana-0123456789".into();
+    })
+    .await;
+    let call = |token: &str| named.get("/admin/queue").bearer_auth(token).send();
+    expect(call("token-of-ana-0123456789").await.unwrap(), 200).await;
+    problem(call(ADMIN).await.unwrap(), 401, "unauthorized").await;
+}
+
+#[tokio::test]
 async fn a_key_over_its_rate_is_told_to_wait_while_others_go_on() {
     let app = App::with(|options| {
         options.api.keys = "acme:key-a-0123456789,umbrella:key-b-0123456789".into();

@@ -1,9 +1,12 @@
 //! What operators order: carried out to its end, stopped or broken off, and what the audit log says of it then.
 
-use futures::future::join_all;
+use std::{convert::Infallible, panic::AssertUnwindSafe};
+
+use futures::{FutureExt as _, future::join_all};
 use ragq::{
+    api::{auth::Admin, deeds::Deed},
     domain::{
-        audit::{AuditNote, AuditStage},
+        audit::{AdminAction, AuditNote, AuditStage},
         job::Status,
     },
     queue::Operations as _,
@@ -93,6 +96,21 @@ async fn an_order_that_the_end_of_the_process_breaks_off_is_noted_as_failed_afte
     assert_eq!((note.stage, note.count), (AuditStage::Failed, done));
     assert_eq!(failed["done"], done);
     assert!((1..MANY).contains(&done), "{done}");
+}
+
+#[tokio::test]
+async fn an_order_that_panics_is_noted_as_failed_after_so_many() {
+    let app = App::start().await;
+    let admin = Admin { name: "ana".into(), remote_address: None, request_id: "r".into() };
+    let ordering =
+        admin.does::<Infallible, _>(&app.state, Deed::new(AdminAction::CancelJobs), |_, progress| async move {
+            progress.add(3);
+            panic!("a defect")
+        });
+    let panic = AssertUnwindSafe(ordering).catch_unwind().await.unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"a defect"), "the request ends with it, too");
+    let note = ended(&app).await;
+    assert_eq!((note.stage, note.count, note.actor.as_str()), (AuditStage::Failed, 3, "ana"));
 }
 
 #[tokio::test]

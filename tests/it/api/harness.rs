@@ -3,8 +3,10 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use ragq::{
-    api::{ApiKeys, ApiParts, ApiState, Deeds, HealthSource, NothingWatched, Setup, Token, route_templates, router},
-    config::{Settings, settings},
+    api::{
+        AdminTokens, ApiKeys, ApiParts, ApiState, Deeds, HealthSource, NothingWatched, Setup, route_templates, router,
+    },
+    config::{Secret, Settings, settings},
     domain::{
         clock::SystemClock,
         document::{Chunk, DocumentCommit},
@@ -52,6 +54,7 @@ pub struct App {
     pub drain: CancellationToken,
     pub deeds: Deeds,
     pub worker: WorkerId,
+    pub state: ApiState,
     /// What is served, to be asked without a network between.
     pub router: axum::Router,
     _server: JoinSet<()>,
@@ -83,6 +86,8 @@ impl App {
             store: SqliteOptions::default(),
         };
         change(&mut options);
+        options.api.admin_token = options.admin_token.map(Secret::from);
+        let settings = Settings { api: options.api.clone(), ..Settings::default() };
         let dir = tempfile::tempdir().unwrap();
         let (store, index) = open(dir.path(), options.store.clone());
         let (drain, deeds) = (CancellationToken::new(), Deeds::default());
@@ -90,11 +95,11 @@ impl App {
             store: store.clone(),
             index: index.clone(),
             clock: Arc::new(SystemClock),
-            keys: ApiKeys::new(Settings { api: options.api.clone(), ..Settings::default() }.api_keys().unwrap()),
+            keys: ApiKeys::new(settings.api_keys().unwrap()),
+            admin_tokens: AdminTokens::new(settings.admin_tokens().unwrap()),
             api: options.api,
             queue: options.queue,
             ingest: options.ingest,
-            admin_token: options.admin_token.map(Token::new),
             leaving: drain.clone(),
             drain: drain.clone(),
             deeds: deeds.clone(),
@@ -106,12 +111,12 @@ impl App {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mut server = JoinSet::new();
-        let router = router(state);
+        let router = router(state.clone());
         let to_serve = router.clone();
         server.spawn(async move { axum::serve(listener, to_serve).await.unwrap() });
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
         let worker = WorkerId::boot("test");
-        Self { url, client, store, index, drain, deeds, worker, router, _server: server, dir }
+        Self { url, client, store, index, drain, deeds, worker, state, router, _server: server, dir }
     }
 
     /// Where its stores are.

@@ -215,16 +215,18 @@ fn the_gateways_route_takes_the_place_of_the_ingress() {
 fn the_operators_routes_stay_closed_until_a_token_is_given() {
     let objects = overlay("k8s");
     let api = of_ragq().into_iter().find(|workload| workload.name == "api").unwrap();
-    assert!(!environment(&objects, &api.container).iter().any(|(name, _)| name == "RAGQ_ADMIN_TOKEN"));
+    let tokens = ["RAGQ_ADMIN_TOKEN", "RAGQ_ADMIN_TOKENS"];
+    assert!(!environment(&objects, &api.container).iter().any(|(name, _)| tokens.contains(&name.as_str())));
     let ignored = super::tools::text(".gitignore");
     for file in ["k8s/secrets/secrets.env", "k8s/managed/redis.env", ".env"] {
         assert!(ignored.lines().any(|line| line == format!("/{file}")), "{file}");
     }
     // What is given reaches the API under the name it looks for.
     let secret = overlay("k8s/secrets").remove(0);
-    let reference =
-        api.container["env"].as_array().unwrap().iter().find(|one| one["name"] == "RAGQ_ADMIN_TOKEN").unwrap();
-    let reference = &reference["valueFrom"]["secretKeyRef"];
-    assert_eq!(reference["name"], secret["metadata"]["name"]);
-    assert!(secret["data"].get(reference["key"].as_str().unwrap()).is_some(), "{secret}");
+    for token in tokens {
+        let reference = api.container["env"].as_array().unwrap().iter().find(|one| one["name"] == token).unwrap();
+        let reference = &reference["valueFrom"]["secretKeyRef"];
+        assert_eq!(reference["name"], secret["metadata"]["name"]);
+        assert!(secret["data"].get(reference["key"].as_str().unwrap()).is_some(), "{secret}");
+    }
 }
