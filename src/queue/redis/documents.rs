@@ -18,6 +18,9 @@ use crate::{
 /// How long a sweep of the index is waited for: an ingestion that ends meanwhile is done again.
 const CLAIM: Duration = Duration::from_mins(1);
 
+/// Documents listed by one script call at most: it must stay short.
+const MOST: usize = 100;
+
 type Records = Vec<(String, HashMap<String, String>)>;
 
 #[async_trait]
@@ -39,19 +42,28 @@ impl Documents for RedisJobStore {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<DocumentRecord>> {
-        let found: Records = self
-            .shared
-            .call(&scripts::DOCUMENTS_OF, Confirm::No, |command| {
-                command
-                    .arg(tenant.as_str())
-                    .arg("after")
-                    .arg(collection.map_or("", Collection::as_str))
-                    .arg(cursor.unwrap_or_default())
-                    .arg(limit.saturating_add(1));
-            })
-            .await?;
-        let items = found.into_iter().map(|(id, fields)| record(&id, &fields)).collect::<Result<_, _>>()?;
-        Ok(Page::cut(items, limit, |record: &DocumentRecord| record.document_id.to_string()))
+        let (wanted, mut items) = (limit.saturating_add(1), Vec::<DocumentRecord>::new());
+        while items.len() < wanted {
+            let found: Records = self
+                .shared
+                .call(&scripts::DOCUMENTS_OF, Confirm::No, |command| {
+                    let after = items.last().map_or(cursor.unwrap_or_default(), |last| last.document_id.as_str());
+                    command
+                        .arg(tenant.as_str())
+                        .arg("after")
+                        .arg(collection.map_or("", Collection::as_str))
+                        .arg(after)
+                        .arg(MOST.min(wanted - items.len()));
+                })
+                .await?;
+            if found.is_empty() {
+                break;
+            }
+            for (id, fields) in found {
+                items.push(record(&id, &fields)?);
+            }
+        }
+        Ok(Page::cut(items, limit, |record| record.document_id.to_string()))
     }
 
     async fn collections(&self, tenant: &Tenant) -> Result<Vec<CollectionRecord>> {

@@ -11,11 +11,11 @@ use crate::{
     queue::{Maintenance, PerKind, Result, Upkeep, history::Counts},
 };
 
-/// Jobs of one sort changed in one step.
-const STEP: usize = 100;
+/// Jobs of one sort changed in one step; there are four sorts, and a step with all of them must stay short, too.
+const STEP: usize = 50;
 
 /// Steps in one round.
-const STEPS: usize = 10;
+const STEPS: usize = 20;
 
 /// What `upkeep.lua` returns.
 type Done = (i64, u64, [u64; 3], [u64; 3], u64, u64, u64, i64, Vec<String>);

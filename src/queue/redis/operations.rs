@@ -102,7 +102,7 @@ impl Operations for RedisJobStore {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<DeadLetter>> {
-        let before = cursor.and_then(DeadCursor::parse);
+        let mut before = cursor.and_then(DeadCursor::parse);
         let sets = if *filter == DeadLetterFilter::default() {
             vec![String::new()]
         } else {
@@ -111,21 +111,28 @@ impl Operations for RedisJobStore {
         if sets.is_empty() {
             return Ok(Page { items: Vec::new(), next_cursor: None });
         }
-        let found: Vec<(String, Vec<u8>, HashMap<String, String>)> = self
-            .shared
-            .call(&scripts::DEAD_LETTERS, Confirm::No, |command| {
-                match &before {
-                    Some(cursor) => command.arg(cursor.at).arg(cursor.id.to_string()),
-                    None => command.arg("").arg(""),
-                };
-                command.arg(limit.saturating_add(1)).arg(&sets);
-            })
-            .await?;
-        let letters = found.into_iter().map(|(id, header, meta)| letter(&id, &header, meta));
-        let letters = letters.collect::<Result<_, _>>()?;
-        Ok(Page::cut(letters, limit, |letter: &DeadLetter| {
-            DeadCursor { at: letter.dead_at.0, id: letter.job_id }.to_string()
-        }))
+        let cursor_of = |letter: &DeadLetter| DeadCursor { at: letter.dead_at.0, id: letter.job_id };
+        let (wanted, mut letters) = (limit.saturating_add(1), Vec::new());
+        while letters.len() < wanted {
+            let found: Vec<(String, Vec<u8>, HashMap<String, String>)> = self
+                .shared
+                .call(&scripts::DEAD_LETTERS, Confirm::No, |command| {
+                    match &before {
+                        Some(cursor) => command.arg(cursor.at).arg(cursor.id.to_string()),
+                        None => command.arg("").arg(""),
+                    };
+                    command.arg(MOST.min(wanted - letters.len())).arg(&sets);
+                })
+                .await?;
+            if found.is_empty() {
+                break;
+            }
+            for (id, header, meta) in found {
+                letters.push(letter(&id, &header, meta)?);
+            }
+            before = letters.last().map(cursor_of);
+        }
+        Ok(Page::cut(letters, limit, |letter| cursor_of(letter).to_string()))
     }
 
     async fn dead_letter_groups(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterGroup>> {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Letters put back, and letters looked at, by one script call at most: it must stay short.
-const TOGETHER: usize = 100;
+const TOGETHER: usize = 50;
 
 /// How many were put back, just now, ended, failed again, failed again with one code; whether none is left; what was
 /// changed.

@@ -240,6 +240,21 @@ pub async fn documents_and_collections_are_listed<F: Fixture>() {
     assert_eq!(collections().await, [("second".into(), 3, 9, 120)], "empty ones are gone");
 }
 
+pub async fn a_large_page_of_documents_holds_as_many_as_were_asked_for<F: Fixture>() {
+    let fixture = F::open(Limits::default()).await;
+    let store = fixture.store();
+    let ids: Vec<_> = (0..250).map(|number| format!("{number:03}")).collect();
+    for id in &ids {
+        submit(&*store, put(id, "text")).await;
+    }
+    let tenant = "default".into();
+    let first = store.documents(&tenant, None, None, 230).await.unwrap();
+    let rest = store.documents(&tenant, None, first.next_cursor.as_deref(), 230).await.unwrap();
+    assert_eq!((first.items.len(), rest.items.len(), rest.next_cursor), (230, 20, None));
+    let listed: Vec<_> = first.items.iter().chain(&rest.items).map(|record| record.document_id.to_string()).collect();
+    assert_eq!(listed, ids);
+}
+
 pub async fn a_tombstone_goes_after_its_time_and_versions_rise_until_then<F: Fixture>() {
     let limits = Limits::default();
     let fixture = F::open(limits.clone()).await;

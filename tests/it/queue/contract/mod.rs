@@ -119,6 +119,7 @@ macro_rules! every_case {
             operations: a_paused_kind_is_not_handed_out_even_after_a_restart;
             operations: dead_letters_are_listed_newest_first_and_stably;
             operations: dead_letters_are_filtered_and_grouped;
+            operations: a_large_page_of_dead_letters_holds_as_many_as_were_asked_for;
             operations: a_dead_letter_shows_every_failed_delivery;
             operations: replaying_twice_delivers_once;
             operations: a_replay_may_change_the_payload_and_starts_the_deadline_again;
@@ -152,6 +153,7 @@ macro_rules! every_case {
             documents: superseded_chunks_are_left_over_until_swept;
             documents: an_ingestion_that_ends_during_a_sweep_is_done_again;
             documents: documents_and_collections_are_listed;
+            documents: a_large_page_of_documents_holds_as_many_as_were_asked_for;
             documents: a_tombstone_goes_after_its_time_and_versions_rise_until_then;
         }
     };

@@ -134,6 +134,31 @@ pub async fn dead_letters_are_listed_newest_first_and_stably<F: Fixture>() {
     assert_eq!(seen, ids);
 }
 
+pub async fn a_large_page_of_dead_letters_holds_as_many_as_were_asked_for<F: Fixture>() {
+    let fixture = F::open(Limits::default()).await;
+    let store = fixture.store();
+    let mut ids = Vec::new();
+    for _ in 0..250 {
+        ids.push(submit(&*store, NewJob { deadline: Some(Duration::from_millis(1)), ..chat("late") }).await);
+    }
+    ids.sort();
+    fixture.pass(Duration::from_millis(1)).await;
+    store.upkeep().await.unwrap();
+    let late = DeadLetterFilter { reason: Some(DeadReason::DeadlineExceeded), ..DeadLetterFilter::default() };
+    for filter in [DeadLetterFilter::default(), late] {
+        let first = store.dead_letters(&filter, None, 230).await.unwrap();
+        let rest = store.dead_letters(&filter, first.next_cursor.as_deref(), 230).await.unwrap();
+        assert_eq!((first.items.len(), rest.items.len(), rest.next_cursor), (230, 20, None));
+        let letters: Vec<_> = first.items.iter().chain(&rest.items).collect();
+        assert!(letters.is_sorted_by_key(|letter| std::cmp::Reverse((letter.dead_at, letter.job_id))));
+        let mut seen: Vec<_> = letters.iter().map(|letter| letter.job_id).collect();
+        seen.sort();
+        assert_eq!(seen, ids);
+        let all = store.dead_letters(&filter, None, 250).await.unwrap();
+        assert_eq!((all.items.len(), all.next_cursor), (250, None), "none more than there are");
+    }
+}
+
 pub async fn dead_letters_are_filtered_and_grouped<F: Fixture>() {
     let fixture = F::open(Limits::default()).await;
     let store = fixture.store();
