@@ -152,21 +152,24 @@ impl SettleLayer {
             Err(Halt::Leaving) => (Settlement::Release(Release::HandBack), None),
             Err(Halt::Failed(failure)) => (self.after(delivery, &failure), Some(failure)),
         };
-        log(&settlement, failure.as_ref());
         if let Some(failure) = &failure {
             self.metrics.failed(failure.code);
             traced.code = Some(failure.code);
         }
         let fate = fate_of(&settlement);
+        let untold = Untold(Some(why(failure.as_ref())));
         let writing = self.write(&delivery.lease, &settlement, spent.total(fate == Fate::Useful));
         let written = writing.instrument(traces::stage("settle")).await;
         match written {
             Some(Fenced::Applied(())) => {
+                log(&settlement, untold.told());
                 traced.name = outcome_of(&settlement);
                 self.tokens(spent, fate);
                 self.count(delivery, &settlement, ran);
             }
             Some(Fenced::Stale) => {
+                let (code, source) = untold.told();
+                tracing::info!(code, source, "stale settlement refused");
                 traced.name = "lease_lost";
                 self.metrics.stale_finish(delivery.kind);
                 self.lost(delivery, spent, Fate::Lost).await;
@@ -246,10 +249,7 @@ impl SettleLayer {
                     }
                     return Some(Fenced::Applied(()));
                 }
-                Ok(Fenced::Stale) => {
-                    tracing::info!("stale settlement refused");
-                    return Some(Fenced::Stale);
-                }
+                Ok(Fenced::Stale) => return Some(Fenced::Stale),
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(error = &error as &dyn Error, "settling a job failed");
@@ -294,10 +294,34 @@ fn flow_of(settlement: &Settlement) -> Option<Flow> {
     }
 }
 
-/// One line per delivery.
-fn log(settlement: &Settlement, failure: Option<&Failure>) {
-    let code = failure.map_or("", |failure| failure.code.as_str());
-    let source = failure.and_then(Error::source).map(chain).unwrap_or_default();
+/// What logs say of a failure: its code, and what it came from.
+type Why = (&'static str, String);
+
+fn why(failure: Option<&Failure>) -> Why {
+    let source = failure.and_then(Error::source).map(chain);
+    (failure.map_or("", |failure| failure.code.as_str()), source.unwrap_or_default())
+}
+
+/// A delivery whose outcome is not in the log yet. What is dropped so was not written, even where the process ended in
+/// the middle of that.
+struct Untold(Option<Why>);
+
+impl Untold {
+    fn told(mut self) -> Why {
+        self.0.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        if let Some((code, source)) = self.0.take() {
+            tracing::warn!(code, source, "job not settled, it is delivered again when its lease has ended");
+        }
+    }
+}
+
+/// One line per delivery, once it is written: what a line says is so.
+fn log(settlement: &Settlement, (code, source): Why) {
     match settlement {
         Settlement::Finish(Finish::Completed { .. }) => {
             tracing::info!("job completed");
