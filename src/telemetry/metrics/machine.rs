@@ -1,11 +1,17 @@
-//! What the process takes up of its machine.
+//! What the process takes up of its machine, and what became of its spans.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Metrics, words::Version};
-use crate::domain::clock::{Clock as _, SystemClock};
+use super::{
+    Metrics,
+    words::{SpanFate, Version},
+};
+use crate::{
+    domain::clock::{Clock as _, SystemClock},
+    telemetry::traces,
+};
 
 impl Metrics {
     /// Notes what holds for as long as the process lives.
@@ -14,11 +20,14 @@ impl Metrics {
         self.process().start_time.at(()).set(SystemClock.now().0 as f64 / 1_000.0);
     }
 
-    /// Notes what the process takes up at present.
+    /// Notes what the process takes up at present, and has sent.
     pub(super) fn measure(&self) {
         let time = clock_gettime(ClockId::ProcessCPUTime);
         self.process().cpu.at(()).set(Duration::new(time.tv_sec as u64, time.tv_nsec as u32));
         self.measure_memory();
+        let (sent, lost) = traces::sent_and_lost();
+        self.process().spans.at((SpanFate::Sent,)).absolute(sent);
+        self.process().spans.at((SpanFate::Lost,)).absolute(lost);
     }
 
     /// Where this can't be read it stays 0.

@@ -9,7 +9,7 @@ use super::{
     family::{Declared, Family, Form, Labels, Long, Sets, Short},
     words::{
         AttemptClass, BreakerState, CallOutcome, Danger, Depth, Fate, IngestStage, Kept, Operation, Outcome, Provider,
-        Refusal, RetrievalStage, Route, SearchMode, Side, StatusClass, StoreOperation, Version,
+        Refusal, RetrievalStage, Route, SearchMode, Side, SpanFate, StatusClass, StoreOperation, Version,
     },
 };
 use crate::domain::{
@@ -69,6 +69,8 @@ table! {
     resident: Gauge, "ragq_process_resident_memory_bytes", Bytes, [];
     /// File descriptors the process has open.
     descriptors: Gauge, "ragq_process_open_fds", Count, [];
+    /// Spans for the collector of traces: sent, or lost because it was away or too slow.
+    spans: Counter, "ragq_spans_total", Count, ["fate": SpanFate];
 
     /// Jobs stored, repeated requests left out.
     submitted: Counter, "ragq_jobs_submitted_total", Count, ["kind": Kind];

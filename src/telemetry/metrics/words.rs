@@ -50,6 +50,14 @@ labels! {
         Cancelled = "cancelled",
     }
 
+    /// What became of a span.
+    SpanFate {
+        /// The collector has it.
+        Sent = "sent",
+        /// Nobody has it.
+        Lost = "lost",
+    }
+
     /// How the index was searched.
     SearchMode {
         /// By words.

@@ -1,7 +1,7 @@
 //! The way of spans to the collector: in batches, from a thread of its own, bounded.
 //!
-//! Spans that find the queue full are dropped by the SDK; a collector that is away costs the process nothing else. The
-//! SDK's own words about it are left out: it would say them for every batch.
+//! Spans that find no room are dropped and counted (see [`tally`](super::tally)); a collector that is away costs the
+//! process nothing else. The SDK's own words about it are left out: it would say them for every batch.
 
 use std::{
     error::Error,
@@ -20,7 +20,10 @@ use opentelemetry_sdk::{
     },
 };
 
-use super::ids::Ids;
+use super::{
+    ids::Ids,
+    tally::{self, Bounded, Room},
+};
 use crate::config::settings;
 
 /// How long sending one batch may take, its repetitions included.
@@ -77,7 +80,8 @@ impl Export {
             .with_max_export_batch_size(waiting / BATCHES)
             .with_scheduled_delay(GATHER)
             .build();
-        let exporter = Told { exporter, away: AtomicBool::new(false) };
+        let room = Room::new(waiting);
+        let exporter = Told { exporter, away: AtomicBool::new(false), room: room.clone() };
         let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
         let resource = Resource::builder()
             .with_service_name(settings.service_name.clone())
@@ -85,7 +89,7 @@ impl Export {
             .with_attribute(KeyValue::new("service.instance.id", instance.to_owned()))
             .build();
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(processor)
+            .with_span_processor(Bounded { processor, room })
             // A span is made only for what is sampled.
             .with_sampler(Sampler::AlwaysOn)
             .with_id_generator(Ids::default())
@@ -103,16 +107,20 @@ impl Export {
     }
 }
 
-/// An exporter that says once that the collector is away, and once that it is back.
+/// An exporter that says once that the collector is away, and once that it is back, and counts what it sent and lost.
 #[derive(Debug)]
 struct Told {
     exporter: SpanExporter,
     away: AtomicBool,
+    room: Room,
 }
 
 impl ExportsSpans for Told {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        self.room.leave(spans);
         let result = self.exporter.export(batch).await;
+        tally::ended(spans, result.is_ok());
         let was_away = self.away.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !was_away => {

@@ -10,6 +10,7 @@ mod call;
 mod export;
 mod ids;
 mod spans;
+mod tally;
 
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
@@ -22,6 +23,7 @@ use tracing_subscriber::{
 pub use call::{CallSpan, Callee};
 pub use export::{Export, ExportError};
 pub use spans::{Outcome, Sampling, attempt, context_of, failed, replied, retrieved, stage, stored, submit};
+pub use tally::sent_and_lost;
 
 use super::logs::BoxedLayer;
 

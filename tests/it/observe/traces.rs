@@ -70,6 +70,14 @@ impl Scene {
         self.done("/chat", traceparent, json!({ "query": "Where is the SECRET of the harbour?" })).await
     }
 
+    /// How many spans its metrics say were sent or lost.
+    async fn spans(&self, fate: &str) -> u64 {
+        let text = self.http.get(format!("{}/metrics", self.up.url)).send().await.unwrap().text().await.unwrap();
+        let series = format!("ragq_spans_total{{fate=\"{fate}\"}} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&series)).expect("it is there from the start");
+        value.parse().unwrap()
+    }
+
     /// Ends it in order; its log.
     async fn end(self) -> String {
         assert!(self.up.stop().await.success());
@@ -150,6 +158,8 @@ async fn a_job_retried_once_is_one_trace_of_linked_attempts_without_any_content(
     assert_eq!((&job["trace_id"], &job["deliveries"]), (&json!(TRACE), &json!(2)));
     let unsampled = scene.ask(&format!("00-{}-{CALLER}-00", "a".repeat(32))).await;
     assert_eq!(unsampled["trace_id"], "a".repeat(32));
+    eventually(async || (scene.spans("sent").await > 0).then_some(())).await;
+    assert_eq!(scene.spans("lost").await, 0);
     let (document, port) = (scene.document.clone(), reqwest::Url::parse(&scene.provider.base_url()).unwrap());
     scene.end().await;
 
@@ -237,6 +247,8 @@ async fn a_collector_that_is_away_is_told_of_once_and_hinders_nothing() {
     let log = scene.folder.path().join("log");
     eventually(async || (told(&std::fs::read_to_string(&log).unwrap()) > 0).then_some(())).await;
     scene.ask(&sampled()).await;
+    eventually(async || (scene.spans("lost").await > 0).then_some(())).await;
+    assert_eq!(scene.spans("sent").await, 0);
     // The end sends again, in vain.
     assert_eq!(told(&scene.end().await), 1);
 }
