@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     domain::{
-        event::{EventPage, JobEvent},
+        event::{EventKind, EventPage, JobEvent},
         ids::{JobId, Tenant},
     },
     queue::Watch,
@@ -99,7 +99,7 @@ impl Reader {
             () => Phase::CatchingUp,
         };
         self.after = page.events.last().map(|event| event.seq).or(self.after);
-        self.waiting.extend(page.events);
+        self.waiting.extend(page.events.into_iter().filter(|event| event.kind != EventKind::Unknown));
     }
 
     /// Reads on. A store that does not answer closes the stream: the reader comes back with the number it

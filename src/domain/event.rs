@@ -35,6 +35,7 @@ pub enum EventKind {
     /// Put back without using an attempt.
     Deferred {
         /// Why.
+        #[serde(deserialize_with = "Code::deserialize_stored")]
         code: Code,
         /// For people.
         message: String,
@@ -44,6 +45,7 @@ pub enum EventKind {
     /// The attempt failed and another follows.
     Retrying {
         /// Why.
+        #[serde(deserialize_with = "Code::deserialize_stored")]
         code: Code,
         /// For people.
         message: String,
@@ -64,6 +66,9 @@ pub enum EventKind {
     Cancelled {},
     /// A dead letter was put back into the queue.
     Replayed {},
+    /// Something that a newer ragq wrote and this one has no word for: it has its number, and readers are not shown it.
+    #[serde(other)]
+    Unknown,
 }
 
 impl EventKind {
@@ -81,6 +86,7 @@ impl EventKind {
             Self::Dead { .. } => "dead",
             Self::Cancelled {} => "cancelled",
             Self::Replayed {} => "replayed",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{error::Error, fmt, iter, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 /// What follows from a failure for the job that met it.
@@ -152,6 +152,18 @@ codes! {
     Unknown = "unknown" => Transient, Ignored;
 }
 
+impl Code {
+    /// The code of a word as it stands in a store: a newer ragq may have written some that this one does not know.
+    pub fn stored(word: &str) -> Self {
+        Self::ALL.iter().copied().find(|known| known.as_str() == word).unwrap_or(Self::Unknown)
+    }
+
+    /// The same for `serde`. Not for what callers send: a word they made up is a mistake of theirs.
+    pub(crate) fn deserialize_stored<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::stored(&String::deserialize(deserializer)?))
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -226,6 +238,13 @@ mod tests {
         for code in Code::ALL {
             assert!(seen.insert(code.as_str()), "{code} twice");
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+            assert_eq!(Code::stored(code.as_str()), *code);
         }
+    }
+
+    #[test]
+    fn a_word_of_a_newer_version_is_unknown_in_a_store_and_a_mistake_of_a_caller() {
+        assert_eq!(Code::stored("moon_in_the_way"), Code::Unknown);
+        assert!(serde_json::from_str::<Code>("\"moon_in_the_way\"").is_err());
     }
 }

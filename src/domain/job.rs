@@ -221,6 +221,7 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobError {
     /// A stable word.
+    #[serde(deserialize_with = "Code::deserialize_stored")]
     pub code: Code,
     /// For people.
     pub message: String,

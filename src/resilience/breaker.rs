@@ -74,6 +74,7 @@ struct Bucket {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
     /// The failure that opened the breaker last.
+    #[serde(deserialize_with = "Code::deserialize_stored")]
     pub code: Code,
     /// What it said.
     pub message: String,

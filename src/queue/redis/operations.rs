@@ -270,9 +270,8 @@ struct Cause {
 impl Cause {
     fn parse(name: String, count: u64) -> Option<Self> {
         let mut words = name.split(':');
-        let (reason, code, kind) = (words.next()?.parse().ok()?, words.next()?, words.next()?.parse().ok()?);
-        // A newer ragq may have codes that this one does not know.
-        let code = Code::ALL.iter().copied().find(|known| known.as_str() == code).unwrap_or(Code::Unknown);
+        let (reason, code) = (words.next()?.parse().ok()?, Code::stored(words.next()?));
+        let kind = words.next()?.parse().ok()?;
         Some(Self { name, reason, code, kind, count })
     }
 

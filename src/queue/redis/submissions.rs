@@ -280,7 +280,7 @@ fn event(entry: &[u8], result: &[u8]) -> Option<(u32, EventKind)> {
         "progress" => EventKind::Progress { progress: serde_json::from_str(rest).ok()? },
         "cancelled" => EventKind::Cancelled {},
         "replayed" => EventKind::Replayed {},
-        _ => return None,
+        _ => EventKind::Unknown,
     };
     Some((attempt, kind))
 }

@@ -92,11 +92,9 @@ impl Operations for SqliteJobStore {
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::DEAD_LETTER_GROUPS)?;
                 let groups = statement.query_map(words(&filter), |row| {
-                    let code: String = row.get(1)?;
-                    let code = Code::ALL.iter().copied().find(|known| known.as_str() == code);
                     Ok(DeadLetterGroup {
                         reason: rows::word(row, 0)?,
-                        code: code.unwrap_or(Code::Unknown),
+                        code: Code::stored(row.get_ref(1)?.as_str()?),
                         count: row.get::<_, i64>(2)? as u64,
                     })
                 })?;

@@ -125,7 +125,8 @@ impl Step<'_> {
             | EventKind::Retrying { .. }
             | EventKind::Dead { .. }
             | EventKind::Cancelled {}
-            | EventKind::Replayed {} => Some(to_json(event)?),
+            | EventKind::Replayed {}
+            | EventKind::Unknown => Some(to_json(event)?),
         };
         self.execute(sql::EVENT, params![job, attempt, data])?;
         Ok(())

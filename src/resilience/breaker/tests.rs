@@ -72,6 +72,16 @@ impl Bench {
 }
 
 #[test]
+fn one_that_a_newer_version_opened_for_a_cause_of_its_own_is_open() {
+    let mut bench = Bench::new();
+    bench.fail(Code::QuotaExhausted);
+    let newer = serde_json::to_string(&bench.breaker).unwrap().replace("quota_exhausted", "moon_in_the_way");
+    let read: Breaker = serde_json::from_str(&newer).unwrap();
+    assert_eq!(read.cause().map(|cause| cause.code), Some(Code::Unknown));
+    assert_eq!(read.admission(bench.now), bench.breaker.admission(bench.now));
+}
+
+#[test]
 fn five_failures_in_a_row_trip_it_and_four_with_a_success_between_do_not() {
     let mut bench = Bench::new();
     for _ in 0..4 {
