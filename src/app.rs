@@ -212,14 +212,16 @@ impl App {
     /// What is configured, as shown at start and on the landing page.
     pub fn setup(&self) -> api::Setup {
         let model = match &self.settings.model.base_url {
+            // The key may be with the workers alone.
+            None if !self.role.works() && self.settings.model.api_key.is_none() => "as the workers have it".to_owned(),
             _ if !self.settings.model.has_provider() => {
                 "extractive (no provider configured: quotes the best sentences)".to_owned()
             }
             Some(url) => format!("{} at {url}", self.model.name()),
             None => self.model.name().to_owned(),
         };
-        let retrieval = match &self.embedder {
-            Some(embedder) => format!("lexical and dense ({})", embedder.model()),
+        let retrieval = match &self.settings.embedding.model {
+            Some(model) => format!("lexical and dense ({model})"),
             None => "lexical".to_owned(),
         };
         api::Setup { queue: self.queue_setup.clone(), index: format!("{}, {retrieval}", self.index_setup), model }

@@ -33,7 +33,7 @@ pub(super) fn check(settings: &Settings, origins: &Origins, spoiled: &[&str], so
         rules.redis();
         rules.index();
         rules.ingestion_and_retrieval();
-        rules.models();
+        rules.models(purpose);
     }
     rules.found
 }
@@ -268,8 +268,10 @@ impl Rules<'_> {
         self.order(connect, ("index.qdrant_write_timeout_ms", index.qdrant_write_timeout_ms), false);
     }
 
-    fn models(&mut self) {
+    fn models(&mut self, purpose: Purpose) {
         let Settings { model, embedding, worker, .. } = self.settings;
+        // An API beside workers calls no provider, and may be told of one without being given its key.
+        let told = model.has_provider() || purpose == Purpose::Api;
         if let Some(url) = &model.base_url {
             self.url("model.base_url", url);
         }
@@ -281,17 +283,17 @@ impl Rules<'_> {
         self.order(("model.idle_timeout_ms", model.idle_timeout_ms), call, false);
         self.order(call, ("worker.chat_timeout_ms", worker.chat_timeout_ms), true);
         self.require(
-            embedding.model.is_none() || model.base_url.is_some() || model.api_key.is_some(),
+            embedding.model.is_none() || told,
             &["embedding.model", "model.base_url", "model.api_key"],
             "needs a provider: set OPENAI_API_KEY or OPENAI_BASE_URL, or unset it for lexical retrieval",
         );
-        self.fallbacks();
+        self.fallbacks(told);
         let breaker = &self.settings.breaker;
         let longest = ("breaker.longest_pause_ms", breaker.longest_pause_ms);
         self.order(("breaker.pause_ms", breaker.pause_ms), longest, false);
     }
 
-    fn fallbacks(&mut self) {
+    fn fallbacks(&mut self, told: bool) {
         let settings = self.settings;
         let mut names = vec![settings.model.provider.as_str()];
         for (section, fallback) in settings.fallbacks() {
@@ -307,7 +309,7 @@ impl Rules<'_> {
                 continue;
             }
             let message = "falls back from nothing: set OPENAI_API_KEY or OPENAI_BASE_URL too";
-            self.require(settings.model.has_provider(), &[&name], message);
+            self.require(told, &[&name], message);
             let own = fallback.provider.as_deref().unwrap_or(section);
             let message = format!("must be a name of its own: another provider is called {own} too");
             self.require(!names.contains(&own), &[&provider], message);

@@ -91,6 +91,22 @@ fn ragq_accepts_every_setting_it_is_given() {
 }
 
 #[test]
+fn each_process_gets_the_secrets_that_it_needs_and_no_others() {
+    let secrets: Vec<_> = catalog::settings().iter().filter(|setting| setting.secret).collect();
+    let given = |role: &str| {
+        let (_, service) = of_ragq().into_iter().find(|(name, _)| name == role).unwrap();
+        let environment = service["environment"].as_object().cloned().unwrap_or_default();
+        let mut names: Vec<_> =
+            environment.keys().filter(|name| secrets.iter().any(|one| one.variable == **name)).collect();
+        names.sort();
+        names.into_iter().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(given("api"), ["OTEL_EXPORTER_OTLP_HEADERS", "RAGQ_ADMIN_TOKEN", "RAGQ_API__KEYS", "REDIS_URL"]);
+    assert_eq!(given("worker"), ["OPENAI_API_KEY", "OTEL_EXPORTER_OTLP_HEADERS", "REDIS_URL"]);
+    assert_eq!(given("provider-sim"), [""; 0]);
+}
+
+#[test]
 fn a_worker_that_is_stopped_has_time_for_its_answers() {
     let (_, worker) = services("").into_iter().find(|(name, _)| name == "worker").unwrap();
     assert_eq!(worker["stop_grace_period"], "5m30s");
@@ -122,4 +138,8 @@ fn what_the_example_of_settings_names_is_read() {
     for name in names {
         assert!(name == "COMPOSE_PROFILES" || compose.contains(&format!("${{{name}")), "{name}");
     }
+    // Where it sends those who want another one: what stands there reaches API and workers.
+    let (_, place) = example.split_once("add it to `").expect("it says where others go");
+    let place = &yaml(&compose)[0][place.split('`').next().unwrap()];
+    assert!(place["REDIS_URL"].is_string(), "{place}");
 }

@@ -116,6 +116,23 @@ fn every_setting_in_the_manifests_is_known_and_passes_the_check_of_its_role() {
 }
 
 #[test]
+fn the_api_starts_with_the_settings_of_a_provider_whose_key_only_workers_are_given() {
+    let provider = [("RAGQ_EMBEDDING__MODEL", "text-embedding-3-small"), ("RAGQ_FALLBACK_1__NAME", "gpt-4o-mini")];
+    let objects = overlay("k8s");
+    for workload in of_ragq() {
+        let given = environment(&objects, &workload.container).into_iter();
+        let mut given: Vec<_> = given.chain(provider.map(|(name, value)| (name.into(), value.into()))).collect();
+        let mut names = workload.container["env"].as_array().unwrap().iter().map(|variable| &variable["name"]);
+        let is_given_the_key = names.any(|name| name == "OPENAI_API_KEY");
+        assert_eq!(is_given_the_key, workload.name == "worker");
+        if is_given_the_key {
+            given.push(("OPENAI_API_KEY".into(), "its-key".into()));
+        }
+        check_settings(&workload.name, &given);
+    }
+}
+
+#[test]
 fn every_secret_has_a_line_in_the_example_and_reaches_a_pod() {
     let secret = overlay("k8s/secrets").remove(0);
     let lines: BTreeSet<&str> = secret["data"].as_object().unwrap().keys().map(String::as_str).collect();
