@@ -4,12 +4,18 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{source::Source, spec::Spec};
+use super::{
+    source::{Source, rights_of_keda},
+    spec::Spec,
+};
 use crate::{
-    deploy::manifests::{environment, object, with_component, workloads},
+    deploy::{
+        manifests::{environment, object, with_component, workloads},
+        tools::text,
+    },
     faults::deployment::{Deployment, Plan, question},
     queue::redis_link::finding::Cluster,
-    support::redis::{Server, say},
+    support::redis::{Server, connect, say},
 };
 
 /// What the manifests make of a mode: what they say to workers of it, and their `ScaledObject`.
@@ -20,6 +26,13 @@ fn manifests(mode: &str) -> (Vec<(String, String)>, Value) {
     said.retain(|(name, _)| name.starts_with("RAGQ_REDIS__"));
     assert!(said.contains(&("RAGQ_REDIS__MODE".to_owned(), mode.to_owned())), "{said:?}");
     (said, object(&objects, "ScaledObject", "worker").clone())
+}
+
+/// What the handbook gives to KEDA in a Cluster beside what it needs everywhere.
+fn more_of_a_cluster() -> String {
+    let handbook = text("docs/deploy.md");
+    let (_, rest) = handbook.split_once("in a Cluster also `").expect("the handbook has it");
+    rest.split('`').next().unwrap().to_owned()
 }
 
 /// Starts a deployment on this server, reached by `url`, lets three questions wait and counts them at `counted_at`.
@@ -65,7 +78,15 @@ async fn in_a_cluster_the_triggers_all_count_on_the_one_node_that_has_the_queue(
     let [slot] = slots[..] else { panic!("a queue lives in one slot: {slots:?}") };
     let owner = cluster.owner(slot).await;
     let redis = cluster.nodes.remove(owner);
-    // Whoever connects knows one of the others.
-    let (known, url) = (cluster.nodes[0].url(), redis.url());
+    // Whoever connects knows one of the others. KEDA asks it first where the slots are.
+    for node in [&redis, &cluster.nodes[0]] {
+        let rights = format!("ACL SETUSER keda {} {}", rights_of_keda(), more_of_a_cluster());
+        let _made: String = say(&mut node.client().await, &rights).await.unwrap();
+    }
+    let known = cluster.nodes[0].url();
+    let mut keda = connect(&known.replace("redis://", "redis://keda:PASSWORD@")).await;
+    let slots: Vec<redis::Value> = say(&mut keda, "CLUSTER SLOTS").await.unwrap();
+    assert!(!slots.is_empty());
+    let url = redis.url().replace("redis://", "redis://keda:PASSWORD@");
     three_are_counted(redis, known, url, &said, &scaled).await;
 }

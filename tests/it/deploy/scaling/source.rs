@@ -79,6 +79,12 @@ impl Source {
     }
 }
 
+/// What the handbook lets KEDA do, as rules of an ACL.
+pub fn rights_of_keda() -> String {
+    let handbook = text("docs/deploy.md");
+    handbook.lines().find_map(|line| line.strip_prefix("user keda ")).expect("the handbook has them").to_owned()
+}
+
 #[test]
 fn the_formula_divides_each_kind_by_the_slots_that_a_worker_has_for_it() {
     let spec = Spec::of_the_manifests();
@@ -151,9 +157,7 @@ async fn the_triggers_count_the_very_keys_in_which_jobs_wait_and_run() {
 async fn the_rights_that_the_handbook_gives_to_keda_are_enough_to_count_and_for_nothing_else() {
     let server = Server::start(&[]).await;
     let mut client = connect(&server.url()).await;
-    let handbook = text("docs/deploy.md");
-    let rights = handbook.lines().find_map(|line| line.strip_prefix("user keda ")).expect("the handbook has them");
-    let _made: String = say(&mut client, &format!("ACL SETUSER keda {rights}")).await.unwrap();
+    let _made: String = say(&mut client, &format!("ACL SETUSER keda {}", rights_of_keda())).await.unwrap();
     let _added: u64 = say(&mut client, "ZADD {ragq}:inflight:chat 1 a 2 b").await.unwrap();
     let _added: u64 = say(&mut client, "ZADD {ragq}:queued:ingest:low 1 a").await.unwrap();
     let url = format!("redis://keda:PASSWORD@127.0.0.1:{}/", server.port());
