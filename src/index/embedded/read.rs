@@ -119,18 +119,21 @@ fn slice(tx: &Transaction<'_>, document: i64, start: usize, end: usize) -> Resul
     }
     let (first, _) = rows(document);
     let (from, to) = (start / PIECE, (end - 1) / PIECE);
-    let mut bytes = Vec::with_capacity((to - from + 1) * PIECE);
+    // Only what is wanted is copied: a chunk is a small part of a piece.
+    let mut bytes = Vec::with_capacity(end - start);
     let mut read = || {
         let mut select = tx.prepare_cached("SELECT bytes FROM texts WHERE piece BETWEEN ?1 AND ?2 ORDER BY piece")?;
         let mut rows = select.query([first + from as i64, first + to as i64])?;
+        let mut begins = from * PIECE;
         while let Some(row) = rows.next()? {
-            bytes.extend_from_slice(row.get_ref(0)?.as_blob()?);
+            let piece = row.get_ref(0)?.as_blob()?;
+            let within = |at: usize| at.saturating_sub(begins).min(piece.len());
+            bytes.extend_from_slice(&piece[within(start)..within(end)]);
+            begins += PIECE;
         }
         Ok(())
     };
     read().map_err(failed)?;
-    bytes.truncate(end - from * PIECE);
-    bytes.drain(..(start - from * PIECE).min(bytes.len()));
     let text = String::from_utf8(bytes).map_err(|_| damaged())?;
     if text.len() == end - start { Ok(text) } else { Err(damaged()) }
 }
