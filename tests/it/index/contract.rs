@@ -404,6 +404,9 @@ pub async fn a_document_of_many_chunks_is_whole(subject: impl Subject) {
     put(index, IndexedDocument { document_id: "again".into(), ..book.clone() }).await;
     assert_eq!(found_sorted(index, question("number300")).await, ["again/1/300", "book/1/300"]);
     assert_eq!(index.chunks(&"acme".into(), &"again".into(), 1, 0, 1_000).await.unwrap(), book.chunks);
+    for (from, some) in (0..).step_by(7).zip(book.chunks.chunks(7)) {
+        assert_eq!(index.chunks(&"acme".into(), &"again".into(), 1, from, 7).await.unwrap(), some);
+    }
     assert_eq!(index.text(&"acme".into(), &"again".into(), 1).await.unwrap(), Some(book.text));
     index.remove_versions(&"acme".into(), &"book".into(), None).await.unwrap();
     assert_eq!(found(index, question("number300")).await, ["again/1/300"]);
