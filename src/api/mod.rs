@@ -18,6 +18,7 @@ pub mod auth;
 pub mod cancel;
 pub mod chat;
 pub mod deeds;
+pub mod discards;
 pub mod documents;
 pub mod events;
 pub mod fields;
@@ -73,6 +74,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(admin::dead_letter, admin::discard))
         .routes(routes!(admin::replay))
         .routes(routes!(replays::replay_many))
+        .routes(routes!(discards::discard_many))
         .routes(routes!(cancel::cancel_many))
         .routes(routes!(history::history))
         .routes(routes!(audit::audit))

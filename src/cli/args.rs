@@ -313,6 +313,36 @@ pub struct ReplayArgs {
     pub no_wait: bool,
 }
 
+/// Arguments of `ragq dlq discard`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Many are discarded in steps of 20,000: Ctrl-C ends it after the present one.
+
+Examples:
+  ragq dlq discard 01J9ZC6M1V7H0Q8T3X5K2B4N6P
+  ragq dlq discard --code deadline_exceeded --dry-run
+  ragq dlq discard --reason permanent --kind ingest --yes")]
+pub struct DiscardArgs {
+    /// These jobs
+    #[arg(value_name = "ID", conflicts_with_all = ["reason", "code", "kind", "all", "limit", "dry_run"])]
+    pub ids: Vec<String>,
+    /// All that match.
+    #[command(flatten)]
+    pub filter: LetterFilter,
+    /// Every dead letter
+    #[arg(long, conflicts_with_all = ["reason", "code", "kind"])]
+    pub all: bool,
+    /// At most this many, the newest
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Only say how many match
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask first
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
 /// `ragq dlq ...`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DlqCommand {
@@ -336,11 +366,7 @@ pub enum DlqCommand {
     /// Put dead letters back into the queue.
     Replay(ReplayArgs),
     /// Remove dead letters for good.
-    Discard {
-        /// The jobs
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<String>,
-    },
+    Discard(DiscardArgs),
 }
 
 /// `ragq queue ...`.

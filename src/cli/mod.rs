@@ -23,6 +23,7 @@ mod descriptors;
 mod dlq;
 mod health;
 mod jobs;
+mod many;
 mod queue;
 mod serve;
 

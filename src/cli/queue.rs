@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use super::{
     Caller,
     args::{CancelArgs, QueueCommand},
-    client::{ClientError, Reply},
+    client::Reply,
     error::CliError,
     exit::Exit,
+    many::{self, Order, number},
 };
 use crate::domain::job::{Kind, Status};
 
@@ -28,7 +29,7 @@ pub(super) async fn run(caller: Caller, command: QueueCommand) -> Result<Exit, C
             (caller.client.admin_get("/admin/audit", &query).await?, describe_audit)
         }
         QueueCommand::Cancel(args) => match cancel(&caller, &args).await? {
-            Some(reply) => (reply, describe_cancelled),
+            Some(reply) => (reply, |done| many::describe(done, "cancelled")),
             None => return Ok(Exit::Failed),
         },
     };
@@ -37,79 +38,23 @@ pub(super) async fn run(caller: Caller, command: QueueCommand) -> Result<Exit, C
     Ok(Exit::Done)
 }
 
-/// Jobs cancelled by one request: seconds of work, so that it can be told how far it got and be stopped, and no proxy on
-/// the way loses patience.
-const STEP: u64 = 20_000;
-
 /// None: the person at the terminal did not want it.
 async fn cancel(caller: &Caller, args: &CancelArgs) -> Result<Option<Reply<Value>>, CliError> {
     if args.kind.is_none() && args.statuses.is_empty() && !args.all {
         return Err(CliError::Usage("say which: --kind, --status, or --all".to_owned()));
     }
-    let body = |limit: Option<u64>, dry_run: bool| -> Value {
-        let fields = [
-            ("kind", args.kind.map(|kind| json!(kind))),
-            ("status", (!args.statuses.is_empty()).then(|| json!(args.statuses))),
-            ("limit", limit.map(|limit| json!(limit))),
-            ("dry_run", dry_run.then_some(json!(true))),
-        ];
-        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    let kind = args.kind.map(|kind| ("kind", json!(kind)));
+    let statuses = (!args.statuses.is_empty()).then(|| ("status", json!(args.statuses)));
+    let order = Order {
+        path: "/admin/jobs/cancel",
+        which: kind.into_iter().chain(statuses).collect(),
+        question: |matched| format!("Cancel {matched} jobs?"),
+        done: "cancelled",
+        limit: args.limit,
+        dry_run: args.dry_run,
+        yes: args.yes,
     };
-    let order = async |limit, dry_run| -> Result<Reply<Value>, ClientError> {
-        caller.client.admin_order("/admin/jobs/cancel", &body(limit, dry_run)).await
-    };
-    if args.dry_run {
-        return Ok(Some(order(args.limit, true).await?));
-    }
-    if !args.yes && caller.is_watched() {
-        let found = order(args.limit, true).await?;
-        if !caller.terminal.confirmed(&format!("Cancel {} jobs?", number(&found.body, "matched")))? {
-            caller.terminal.say("nothing was cancelled");
-            return Ok(None);
-        }
-    }
-    let (mut matched, mut cancelled) = (0, 0);
-    loop {
-        let step = args.limit.map_or(STEP, |limit| STEP.min(limit - matched));
-        let done = match order(Some(step), false).await {
-            Ok(reply) => reply.body,
-            Err(error) => {
-                told_before_failing(caller, cancelled, &error);
-                return Err(error.into());
-            }
-        };
-        matched += number(&done, "matched").min(step);
-        cancelled += number(&done, "cancelled");
-        if number(&done, "matched") < step || args.limit == Some(matched) {
-            break;
-        }
-        caller.terminal.say(&format!("{cancelled} cancelled so far"));
-    }
-    let body = json!({ "matched": matched, "cancelled": cancelled });
-    Ok(Some(Reply { raw: body.to_string(), body }))
-}
-
-/// Says what is done for good although the command fails.
-fn told_before_failing(caller: &Caller, cancelled: u64, error: &ClientError) {
-    let cancelled = match error {
-        ClientError::Refused(problem) => cancelled + problem.done,
-        ClientError::Interrupted { .. } => {
-            caller.terminal.say("what the API was last asked for goes on: `ragq queue audit` will say how it ended");
-            cancelled
-        }
-        ClientError::Unreachable { .. } | ClientError::Garbled { .. } | ClientError::Setup(_) => cancelled,
-    };
-    if cancelled > 0 {
-        caller.terminal.say(&format!("{cancelled} cancelled before it failed"));
-    }
-}
-
-fn describe_cancelled(done: &Value) -> String {
-    format!("{} match, {} cancelled", number(done, "matched"), number(done, "cancelled"))
-}
-
-fn number(of: &Value, name: &str) -> u64 {
-    of.get(name).and_then(Value::as_u64).unwrap_or(0)
+    order.give(caller).await
 }
 
 /// One interval a line; times are the 95th percentile.

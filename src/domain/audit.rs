@@ -24,6 +24,8 @@ words! {
         CancelReplay = "cancel_replay",
         /// Removed a dead letter for good.
         DiscardLetter = "discard_letter",
+        /// Removed all dead letters that match.
+        DiscardLetters = "discard_letters",
         /// Cancelled the jobs that match.
         CancelJobs = "cancel_jobs",
     }

@@ -103,6 +103,10 @@ async fn the_operators_drill_goes_as_the_handbook_says() {
     operator.until(|counts| counts["dead"] == 2 * LETTERS).await;
     assert_eq!(operator.groups().await, all[1..]);
 
+    let (code, said) = operator.run("dlq discard --reason deadline_exceeded").await;
+    assert_eq!((code, said), (0, format!("{LETTERS} match, {LETTERS} discarded\n")));
+    assert_eq!(operator.groups().await, [cause("provider_rejected")]);
+
     let audit = operator.json("queue audit").await;
     let replays = audit["items"].as_array().unwrap().iter();
     let replays = replays.filter(|item| item["action"] == "replay_letters" && item["stage"] == "done");

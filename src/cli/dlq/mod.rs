@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::{
     Caller,
-    args::{DlqCommand, LetterFilter},
+    args::{DiscardArgs, DlqCommand, LetterFilter},
     client::{ClientError, segment, wire::JobError},
     error::CliError,
     exit::Exit,
+    many::{self, Order},
     terminal::short,
 };
 use crate::domain::clock::Timestamp;
@@ -47,7 +48,8 @@ pub(super) async fn run(caller: Caller, command: DlqCommand) -> Result<Exit, Cli
         DlqCommand::List { filter, limit, cursor } => list(&caller, &filter, limit, cursor).await,
         DlqCommand::Show { id } => show(&caller, &id).await,
         DlqCommand::Replay(args) => replay::run(&caller, args).await,
-        DlqCommand::Discard { ids } => discard(&caller, &ids).await,
+        DlqCommand::Discard(args) if args.ids.is_empty() => discard_all(&caller, &args).await,
+        DlqCommand::Discard(DiscardArgs { ids, .. }) => discard(&caller, &ids).await,
     }
 }
 
@@ -136,6 +138,26 @@ fn word(value: &Value, name: &str) -> String {
         None | Some(Value::Null) => "-".to_owned(),
         Some(other) => other.to_string(),
     }
+}
+
+async fn discard_all(caller: &Caller, args: &DiscardArgs) -> Result<Exit, CliError> {
+    let which: Vec<_> = query_of(&args.filter).into_iter().map(|(name, word)| (name, json!(word))).collect();
+    if which.is_empty() && !args.all {
+        return Err(CliError::Usage("say which: IDs, --reason, --code, --kind, or --all".to_owned()));
+    }
+    let order = Order {
+        path: "/admin/dlq/discard",
+        which,
+        question: |matched| format!("Discard {matched} dead letters for good?"),
+        done: "discarded",
+        limit: args.limit,
+        dry_run: args.dry_run,
+        yes: args.yes,
+    };
+    let Some(reply) = order.give(caller).await? else { return Ok(Exit::Failed) };
+    let text = if caller.json { reply.raw } else { many::describe(&reply.body, "discarded") };
+    caller.terminal.line(&text)?;
+    Ok(Exit::Done)
 }
 
 async fn discard(caller: &Caller, ids: &[String]) -> Result<Exit, CliError> {

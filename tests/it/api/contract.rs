@@ -41,6 +41,7 @@ async fn the_contract_lists_every_route_of_the_product() {
         "get /metrics",
         "get /openapi.json",
         "get /page/{id}",
+        "post /admin/dlq/discard",
         "post /admin/dlq/replay",
         "post /admin/dlq/{id}/replay",
         "post /admin/jobs/cancel",

@@ -7,6 +7,7 @@ use ragq::{
     api::{auth::Admin, deeds::Deed},
     domain::{
         audit::{AdminAction, AuditNote, AuditStage},
+        failure::Code,
         job::Status,
     },
     queue::Operations as _,
@@ -80,6 +81,26 @@ async fn an_order_that_fails_midway_says_to_how_many_it_was_done() {
     // Nothing was done: nothing is said of it.
     let failed = problem(cancel_all(&app).await, 503, "store_unavailable").await;
     assert_eq!(failed.get("done"), None, "{failed}");
+}
+
+#[tokio::test]
+async fn letters_are_discarded_until_one_can_not_be_and_it_is_said_how_many_were() {
+    let app = App::start().await;
+    for _ in 0..120 {
+        app.dead_letter("q", Code::ContentRefused).await;
+    }
+    let file = rusqlite::Connection::open(app.folder().join("jobs.db")).unwrap();
+    file.execute_batch(
+        "CREATE TRIGGER worn_out BEFORE DELETE ON jobs WHEN (SELECT count(*) FROM jobs) <= 10
+         BEGIN SELECT RAISE(ABORT, 'worn out'); END;",
+    )
+    .unwrap();
+    let failed = admin(app.post("/admin/dlq/discard")).json(&json!({})).send().await.unwrap();
+    let failed = problem(failed, 503, "store_unavailable").await;
+    assert_eq!(failed["done"], 110, "{failed}");
+    let note = ended(&app).await;
+    assert_eq!((note.stage, note.count), (AuditStage::Failed, 110));
+    assert_eq!(app.store.stats().await.unwrap().counts[&Status::Dead], 10);
 }
 
 #[tokio::test]

@@ -229,6 +229,40 @@ async fn every_action_of_an_operator_is_in_the_audit_log() {
 }
 
 #[tokio::test]
+async fn dead_letters_are_discarded_by_filter_and_a_dry_run_only_counts() {
+    let app = App::start().await;
+    let mut refused = Vec::new();
+    for _ in 0..4 {
+        refused.push(app.dead_letter("a secret question", Code::ContentRefused).await);
+        app.dead_letter("q", Code::ContextTooLong).await;
+    }
+    let discard = async |body: Value| expect(post(&app, "/admin/dlq/discard", body).await, 200).await;
+    let dry = discard(json!({ "code": "content_refused", "limit": 3, "dry_run": true })).await;
+    assert_eq!(dry, json!({ "matched": 3, "discarded": 0 }));
+    assert_eq!(discard(json!({ "kind": "ingest" })).await, json!({ "matched": 0, "discarded": 0 }));
+    let three = discard(json!({ "code": "content_refused", "limit": 3 })).await;
+    assert_eq!(three, json!({ "matched": 3, "discarded": 3 }));
+    let left = get(&app, "/admin/dlq?code=content_refused").await;
+    assert_eq!((left["items"].as_array().unwrap().len(), &left["items"][0]["job_id"]), (1, &json!(refused[0])));
+    assert_eq!(discard(json!({})).await, json!({ "matched": 5, "discarded": 5 }));
+    assert_eq!(get(&app, "/admin/dlq").await["groups"], json!([]));
+
+    let log = get(&app, "/admin/audit?limit=3").await;
+    let [all, _, three] = [0, 1, 2].map(|entry| &log["items"][entry]);
+    assert_eq!((&all["action"], &all["stage"], &all["count"]), (&json!("discard_letters"), &json!("done"), &json!(5)));
+    assert_eq!((&three["count"], &three["detail"]), (&json!(3), &json!({ "code": "content_refused", "limit": 3 })));
+    for (wrong, field) in [
+        (json!({ "reason": "x" }), "reason"),
+        (json!({ "ids": [refused[0]] }), "ids"),
+        (json!({ "limit": 0 }), "limit"),
+    ] {
+        let refused = problem(post(&app, "/admin/dlq/discard", wrong).await, 422, "validation_failed").await;
+        assert_eq!(fields(&refused), [field]);
+    }
+    problem(app.post("/admin/dlq/discard").send().await.unwrap(), 401, "unauthorized").await;
+}
+
+#[tokio::test]
 async fn jobs_are_cancelled_by_filter_and_a_dry_run_only_counts() {
     let app = App::start().await;
     for _ in 0..5 {

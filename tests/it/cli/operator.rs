@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Ended, ragq,
-    scripted::{Api, JOB, Reply, answer, job},
+    scripted::{Api, JOB, Reply, Seen, answer, job},
 };
 use crate::support::{eventually, process::signal};
 
@@ -158,6 +158,26 @@ async fn discarding_names_what_was_not_there_and_an_unknown_token_stops_it() {
     let api = Api::answering(|_| Some(Reply::problem(401, "unauthorized", "wrong token"))).await;
     ragq(&api.url, ["dlq", "discard", JOB, gone]).operator().run().await.expect(64).says(&["RAGQ_ADMIN_TOKEN"]);
     assert_eq!(api.seen("DELETE /admin/dlq/01J9ZC6M1V7H0Q8T3X5K2B4N6P").len(), 1);
+}
+
+#[tokio::test]
+async fn letters_are_discarded_by_filter_in_steps_and_never_without_saying_which() {
+    let route = "POST /admin/dlq/discard";
+    let done = |matched: u64| (route, Reply::json(200, &json!({"matched": matched, "discarded": matched})));
+    let api = Api::playing(vec![done(20_000), done(7)]).await;
+    let command = ragq(&api.url, ["dlq", "discard", "--reason", "permanent", "--code", "context_too_long"]).operator();
+    let ended = command.run().await.expect(0);
+    assert_eq!(ended.stdout, "20007 match, 20007 discarded\n");
+    ended.says(&["20000 discarded so far"]);
+    let step = json!({"reason": "permanent", "code": "context_too_long", "limit": 20_000});
+    assert_eq!(api.seen(route).iter().map(Seen::json).collect::<Vec<_>>(), [step.clone(), step]);
+    let api = Api::playing(vec![done(3)]).await;
+    let dry = ["dlq", "discard", "--all", "--limit", "3", "--dry-run", "--json"];
+    let dry = ragq(&api.url, dry).operator().run().await.expect(0).stdout;
+    assert!(dry.contains("\"matched\":3"), "{dry}");
+    assert_eq!(api.seen(route)[0].json(), json!({"limit": 3, "dry_run": true}));
+    ragq(&api.url, ["dlq", "discard"]).operator().run().await.expect(64).says(&["say which"]);
+    ragq(&api.url, ["dlq", "discard", JOB, "--all"]).operator().run().await.expect(64);
 }
 
 #[tokio::test]
