@@ -163,8 +163,10 @@ impl App {
     }
 
     async fn open_with(settings: Settings, role: Role, program: PathBuf, metrics: Metrics) -> Result<Self, AppError> {
-        let keys = api::ApiKeys::new(settings.api_keys()?);
-        let admin_tokens = api::AdminTokens::new(settings.admin_tokens()?);
+        // Whoever serves no API is not kept from its work by what is wrong with its keys.
+        let (keys, tokens) =
+            if role.serves() { (settings.api_keys()?, settings.admin_tokens()?) } else { Default::default() };
+        let (keys, admin_tokens) = (api::ApiKeys::new(keys), api::AdminTokens::new(tokens));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let folder = stores::folder(&settings)?;
         let (store, queue_setup, warnings) = stores::store(&settings, &clock).await?;

@@ -19,10 +19,12 @@ use super::{
 use crate::{
     domain::{
         audit::AdminAction,
+        clock::Timestamp,
         failure::Code,
         job::{DeadReason, Kind},
+        replay::Selection,
     },
-    queue::DeadLetterFilter,
+    queue::{DeadCursor, DeadLetterFilter},
 };
 
 /// Letters removed at the same time.
@@ -44,18 +46,24 @@ pub struct DiscardRequest {
     /// No more than so many, the newest.
     #[schema(nullable, minimum = 1, maximum = 1_000_000_000_u64)]
     limit: Option<u64>,
-    /// Only say how many match.
+    /// Only those that had died by this instant, which an earlier answer said: a dry run and what follows it then mean
+    /// the same letters. If not said, the present one.
+    #[schema(nullable, value_type = Option<String>, format = DateTime)]
+    dead_by: Option<Timestamp>,
+    /// Only say how many match; not together with `dead_by`.
     #[schema(nullable)]
     dry_run: Option<bool>,
 }
 
 /// What was removed.
-#[derive(Debug, Default, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Discarded {
     /// Dead letters that match, within the limit.
     pub matched: u64,
     /// Those of them that were removed; others were replayed or removed meanwhile.
     pub discarded: u64,
+    /// Letters that died later were not among them.
+    pub dead_by: Timestamp,
 }
 
 /// Discard many dead letters for good
@@ -78,39 +86,47 @@ pub async fn discard_many(
     let mut fields = Fields::of_json(body.json()?)?;
     let filter = letter_filter(&mut fields);
     let Extent { limit, dry_run } = Extent::read(&mut fields);
-    fields.finish()?;
-    let groups = state.store.dead_letter_groups(&filter).await?;
-    let there = groups.iter().map(|group| group.count).sum();
-    let matched = limit.map_or(there, |limit| limit.min(there));
-    if dry_run {
-        return Ok(Json(Discarded { matched, discarded: 0 }));
+    let dead_by = fields.instant("dead_by");
+    if dry_run && dead_by.is_some() {
+        fields.fail("dead_by", "is what a dry run says, not what it is told");
     }
-    let DeadLetterFilter { reason, code, kind } = &filter;
-    let asked = json!({ "reason": reason, "code": code, "kind": kind, "limit": limit });
+    fields.finish()?;
+    let DeadLetterFilter { reason, code, kind } = filter.clone();
+    let (there, now) = state.store.count_letters(&Selection { reason, code, kind, ids: None }).await?;
+    if dry_run {
+        let matched = limit.map_or(there, |limit| limit.min(there));
+        return Ok(Json(Discarded { matched, discarded: 0, dead_by: now }));
+    }
+    let dead_by = dead_by.unwrap_or(now);
+    let asked = json!({ "reason": reason, "code": code, "kind": kind, "limit": limit, "dead_by": dead_by });
     let discarding = move |state: ApiState, progress: Progress| async move {
-        let discarded = discard(&state, &filter, matched, &progress).await?;
-        Ok(Json(Discarded { matched, discarded }))
+        let (matched, discarded) = discard(&state, &filter, dead_by, limit.unwrap_or(there), &progress).await?;
+        Ok(Json(Discarded { matched, discarded, dead_by }))
     };
     admin.does(&state, Deed::new(AdminAction::DiscardLetters).asked(asked), discarding).await
 }
 
-/// Newest first, page by page: one that dies meanwhile is on no page that is yet to come.
-async fn discard(state: &ApiState, filter: &DeadLetterFilter, matched: u64, progress: &Progress) -> Result<u64> {
-    let (mut left, mut discarded, mut cursor) = (matched, 0, None::<String>);
-    while left > 0 {
+/// Newest first, page by page, of those that had died by then: how many there were, and how many of them it removed.
+async fn discard(
+    state: &ApiState,
+    filter: &DeadLetterFilter,
+    dead_by: Timestamp,
+    limit: u64,
+    progress: &Progress,
+) -> Result<(u64, u64)> {
+    let (mut matched, mut discarded) = (0, 0);
+    let mut cursor = Some(DeadCursor::from(dead_by).to_string());
+    while cursor.is_some() && matched < limit {
         progress.may_go_on()?;
-        let size = TOGETHER.min(usize::try_from(left).unwrap_or(TOGETHER));
+        let size = TOGETHER.min(usize::try_from(limit - matched).unwrap_or(TOGETHER));
         let page = state.store.dead_letters(filter, cursor.as_deref(), size).await?;
         let removed = join_all(page.items.iter().map(|letter| state.store.discard(letter.job_id))).await;
         let count = removed.iter().filter(|removed| matches!(removed, Ok(true))).count() as u64;
         progress.add(count);
         discarded += count;
-        left -= page.items.len() as u64;
+        matched += page.items.len() as u64;
         removed.into_iter().collect::<std::result::Result<Vec<_>, _>>()?;
         cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
     }
-    Ok(discarded)
+    Ok((matched, discarded))
 }

@@ -184,7 +184,8 @@ pub async fn events(
     // Watch first, look then: no change falls between.
     let watch = state.store.watch(job);
     let page = state.store.events(&tenant, job, after, PAGE).await?.ok_or_else(not_found)?;
-    if page.events.is_empty() && page.ended {
+    // Nothing but events of a newer version is left: there is nothing to be shown of them.
+    if page.ended && page.events.iter().all(|event| event.kind == EventKind::Unknown) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let mut reader = Reader { state, tenant, job, watch, after, waiting: VecDeque::new(), phase: Phase::Following };

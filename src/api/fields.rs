@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::problem::{FieldError, Problem, Result};
-use crate::domain::job::UnknownWord;
+use crate::domain::{clock::Timestamp, job::UnknownWord};
 
 /// What a text field may hold.
 #[derive(Clone, Copy, Debug)]
@@ -184,6 +184,15 @@ impl Fields {
             self.fail(name, format!("must be a whole number from {} to {}", range.start(), range.end()));
         }
         found
+    }
+
+    /// An instant, as answers write it.
+    pub fn instant(&mut self, name: &str) -> Option<Timestamp> {
+        let instant = serde_json::from_value(self.any(name)?).ok();
+        if instant.is_none() {
+            self.fail(name, "must be an instant (RFC 3339), as in 2026-01-31T12:00:00.000Z");
+        }
+        instant
     }
 
     /// True or false.

@@ -12,6 +12,17 @@ use super::{
 /// on the way loses patience.
 const STEP: u64 = 20_000;
 
+/// In answers about dead letters, and in what is ordered after them: only those that had died by then.
+const DEAD_BY: &str = "dead_by";
+
+/// What a request of an order is for.
+enum Means {
+    /// To see how many match.
+    Look,
+    /// To have it done, to what had died by then if that matters.
+    Do { dead_by: Option<Value> },
+}
+
 /// An order over all that match.
 pub(super) struct Order {
     /// The route that carries it out.
@@ -34,10 +45,13 @@ impl Order {
     /// Gives it. None: the person at the terminal did not want it.
     pub async fn give(&self, caller: &Caller) -> Result<Option<Reply<Value>>, CliError> {
         if self.dry_run {
-            return Ok(Some(self.ask(caller, self.limit, true).await?));
+            return Ok(Some(self.ask(caller, self.limit, Means::Look).await?));
         }
+        // What the first answer says of the instant holds for all: nobody agreed to what came later.
+        let mut dead_by = None;
         if !self.yes && caller.is_watched() {
-            let found = self.ask(caller, self.limit, true).await?;
+            let found = self.ask(caller, self.limit, Means::Look).await?;
+            dead_by = found.body.get(DEAD_BY).cloned();
             if !caller.terminal.confirmed(&(self.question)(number(&found.body, "matched")))? {
                 caller.terminal.say(&format!("nothing was {}", self.done));
                 return Ok(None);
@@ -46,13 +60,14 @@ impl Order {
         let (mut matched, mut done) = (0, 0);
         loop {
             let step = self.limit.map_or(STEP, |limit| STEP.min(limit - matched));
-            let answer = match self.ask(caller, Some(step), false).await {
+            let answer = match self.ask(caller, Some(step), Means::Do { dead_by: dead_by.clone() }).await {
                 Ok(reply) => reply.body,
                 Err(error) => {
                     self.told_before_failing(caller, done, &error);
                     return Err(error.into());
                 }
             };
+            dead_by = dead_by.or_else(|| answer.get(DEAD_BY).cloned());
             matched += number(&answer, "matched").min(step);
             done += number(&answer, self.done);
             if number(&answer, "matched") < step || self.limit == Some(matched) {
@@ -64,10 +79,13 @@ impl Order {
         Ok(Some(Reply { raw: body.to_string(), body }))
     }
 
-    async fn ask(&self, caller: &Caller, limit: Option<u64>, dry_run: bool) -> Result<Reply<Value>, ClientError> {
+    async fn ask(&self, caller: &Caller, limit: Option<u64>, means: Means) -> Result<Reply<Value>, ClientError> {
         let limit = limit.map(|limit| ("limit", json!(limit)));
-        let dry_run = dry_run.then_some(("dry_run", json!(true)));
-        let members = self.which.iter().cloned().chain(limit).chain(dry_run);
+        let how = match means {
+            Means::Look => Some(("dry_run", json!(true))),
+            Means::Do { dead_by } => dead_by.map(|instant| (DEAD_BY, instant)),
+        };
+        let members = self.which.iter().cloned().chain(limit).chain(how);
         let body: Value = members.map(|(name, value)| (name.to_owned(), value)).collect();
         caller.client.admin_order(self.path, &body).await
     }

@@ -16,6 +16,7 @@ use crate::domain::ids::Tenant;
 /// The variables that problems with the keys and tokens are named by.
 const KEYS: &str = "RAGQ_API__KEYS";
 const ADMIN_TOKENS: &str = "RAGQ_ADMIN_TOKENS";
+const ADMIN_TOKEN: &str = "RAGQ_ADMIN_TOKEN";
 /// The name of whoever shows the admin token that has none of its own.
 const ADMIN: &str = "admin";
 /// The shortest secret with a name, in characters: 16 random ones can't be guessed over a network.
@@ -31,7 +32,8 @@ impl Settings {
     }
 
     /// The admin tokens with the names that the audit log calls their holders by; fails at the first that is malformed
-    /// or can't be told from the one without a name.
+    /// or can't be told from the one without a name, and at one that is an API key too: whoever has that must not be
+    /// taken for an operator.
     pub fn admin_tokens(&self) -> Result<Vec<(Arc<str>, Secret)>, Problem> {
         let refused = |why| Problem::new(ADMIN_TOKENS, why);
         let mut tokens: Vec<(Arc<str>, Secret)> = Vec::new();
@@ -45,7 +47,17 @@ impl Settings {
             tokens.push((name.into(), token.into()));
         }
         tokens.extend(self.api.admin_token.clone().map(|token| (ADMIN.into(), token)));
-        Ok(tokens)
+        let keys = named(&self.api.keys, "key").unwrap_or_default();
+        let shared = tokens.iter().find_map(|(name, token)| {
+            keys.iter().find(|(_, key)| token.matches(key)).map(|(tenant, _)| (name, tenant))
+        });
+        match shared {
+            Some((name, tenant)) if &**name == ADMIN => {
+                Err(Problem::new(ADMIN_TOKEN, format!("is also the key of {tenant} in {KEYS}")))
+            }
+            Some((name, tenant)) => Err(refused(format!("the token of {name} is also the key of {tenant} in {KEYS}"))),
+            None => Ok(tokens),
+        }
     }
 }
 
@@ -172,6 +184,25 @@ mod tests {
             ),
         ] {
             let message = tokens(one, named).unwrap_err();
+            assert!(message.starts_with(why) && !message.contains("0123456789"), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_admin_token_that_is_an_api_key_too_is_refused() {
+        let problem = |one: Option<&str>, named: &str| {
+            let mut settings = Settings::default();
+            settings.api.keys = "web:0123456789abcdef".into();
+            settings.api.admin_token = one.map(Secret::from);
+            settings.api.admin_tokens = named.into();
+            settings.admin_tokens().map(|tokens| tokens.len()).map_err(|problem| problem.to_string())
+        };
+        assert_eq!(problem(Some("fedcba9876543210"), "ana:fedcba98765432100"), Ok(2));
+        for (one, named, why) in [
+            (Some("0123456789abcdef"), "", "RAGQ_ADMIN_TOKEN: is also the key of web in RAGQ_API__KEYS"),
+            (None, "ana:0123456789abcdef", "RAGQ_ADMIN_TOKENS: the token of ana is also the key of web in RAGQ_API__K"),
+        ] {
+            let message = problem(one, named).unwrap_err();
             assert!(message.starts_with(why) && !message.contains("0123456789"), "{message}");
         }
     }

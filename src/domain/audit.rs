@@ -1,8 +1,8 @@
 //! What operators did: the entries of the audit log, which is only ever added to.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use ulid::Ulid;
 use utoipa::ToSchema;
@@ -28,6 +28,8 @@ words! {
         DiscardLetters = "discard_letters",
         /// Cancelled the jobs that match.
         CancelJobs = "cancel_jobs",
+        /// Something that a newer version can do.
+        Unknown = "unknown",
     }
 }
 
@@ -40,7 +42,22 @@ words! {
         Done = "done",
         /// It failed, perhaps after a part of it was done.
         Failed = "failed",
+        /// A stage that a newer version knows.
+        Unknown = "unknown",
     }
+}
+
+/// A word of an entry; one that a newer version wrote is no reason not to show the others.
+fn stored<'de, D: Deserializer<'de>, W: FromStr>(deserializer: D, unknown: W) -> Result<W, D::Error> {
+    Ok(String::deserialize(deserializer)?.parse().unwrap_or(unknown))
+}
+
+fn stored_action<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AdminAction, D::Error> {
+    stored(deserializer, AdminAction::Unknown)
+}
+
+fn stored_stage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AuditStage, D::Error> {
+    stored(deserializer, AuditStage::Unknown)
 }
 
 impl AuditStage {
@@ -77,9 +94,10 @@ pub struct AuditNote {
     #[schema(nullable = false)]
     pub action_id: Option<ActionId>,
     /// What was done.
+    #[serde(deserialize_with = "stored_action")]
     pub action: AdminAction,
     /// How far it had got: one entry is written before it and one after, with the same `action_id`.
-    #[serde(default = "AuditStage::once")]
+    #[serde(default = "AuditStage::once", deserialize_with = "stored_stage")]
     pub stage: AuditStage,
     /// By whom: the name of the token that was shown.
     pub actor: String,
@@ -113,4 +131,22 @@ pub struct AuditEntry {
     /// What.
     #[serde(flatten)]
     pub note: AuditNote,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_with_words_of_a_newer_version_is_read_with_all_the_rest() {
+        let entry =
+            json!({ "action": "teleport_jobs", "stage": "halfway", "actor": "ana", "request_id": "r", "count": 3 });
+        let note: AuditNote = serde_json::from_value(entry).unwrap();
+        assert_eq!((note.action, note.stage, note.count), (AdminAction::Unknown, AuditStage::Unknown, 3));
+        let first = json!({ "action": "pause_queue", "actor": "admin", "request_id": "r", "count": 1 });
+        let note: AuditNote = serde_json::from_value(first).unwrap();
+        assert_eq!((note.action, note.stage), (AdminAction::PauseQueue, AuditStage::Done));
+    }
 }

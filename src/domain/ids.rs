@@ -23,6 +23,9 @@ impl JobId {
         Self(Ulid::from_parts(at_ms.max(0) as u64, rand::random()))
     }
 
+    /// The id that sorts after all others.
+    pub const LAST: Self = Self(Ulid::max());
+
     /// The id as the number it is.
     pub const fn bits(self) -> u128 {
         self.0.0

@@ -31,6 +31,13 @@ impl fmt::Display for DeadCursor {
     }
 }
 
+impl From<Timestamp> for DeadCursor {
+    /// The place before the newest letter that had died by then.
+    fn from(dead_by: Timestamp) -> Self {
+        Self { at: dead_by.0, id: JobId::LAST }
+    }
+}
+
 impl DeadCursor {
     /// Reads a cursor; one that was never given out is none.
     pub fn parse(text: &str) -> Option<Self> {

@@ -34,10 +34,10 @@ impl Steady {
         self.given += count;
     }
 
-    /// When to ask again.
+    /// When to ask again: at once, if a step was too small for all that was due.
     pub(super) fn next(&self, now: Instant) -> Instant {
         let next = self.begun + Duration::from_secs_f64(self.given as f64 / self.per_second);
-        next.max(now + TICK)
+        if next < now { now } else { next.max(now + TICK) }
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
         let begun = Instant::now();
         let (mut pace, mut now, mut all) = (Steady::new(per_second, begun), begun, 0);
         while now < begun + Duration::from_secs(seconds) {
-            let due = pace.due(now).min(100);
+            let due = pace.due(now).min(50);
             pace.gave(due);
             all += due;
             now = pace.next(now) + Duration::from_millis(step_ms);
@@ -70,6 +70,14 @@ mod tests {
                     "{per_second}/s for {seconds} s: {got} in steps of {step_ms} ms"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_rate_above_what_one_step_gives_in_a_tick_is_kept() {
+        for (per_second, step_ms) in [(2_000.0, 0), (2_000.0, 20), (10_000.0, 4)] {
+            let got = given(per_second, 10, step_ms) as f64;
+            assert!((got / per_second - 10.0).abs() < 0.2, "{per_second}/s in steps of {step_ms} ms: {got}");
         }
     }
 

@@ -119,6 +119,9 @@ impl BackendConfig for StoreBackend {
 /// How often deletions of documents are looked for while their provider is left alone.
 const DELETIONS_EVERY: Duration = Duration::from_secs(1);
 
+/// Slots that one fetch asks jobs for: of thousands that are free, it need not take and give back all for each job.
+const TOGETHER: usize = 256;
+
 /// Fetches jobs of one kind for free slots, as far as their gate lets them through, until told to drain.
 pub(super) async fn drive(
     store: SharedJobStore,
@@ -136,7 +139,7 @@ pub(super) async fn drive(
             permit = slots.clone().acquire_owned() => permit,
         };
         let Ok(first) = first else { return };
-        let free = slots.available_permits();
+        let free = slots.available_permits().min(TOGETHER - 1);
         let mut permits = vec![first];
         // Another permit may go between the look and the taking only in this task: never fewer than seen.
         permits.extend(std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()).take(free));
@@ -149,7 +152,8 @@ pub(super) async fn drive(
                 passes = &mut passes => break passes,
                 () = sleep(DELETIONS_EVERY), if kind == Kind::Ingest => {}
             }
-            permits.extend(std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()));
+            let more = TOGETHER.saturating_sub(permits.len());
+            permits.extend(std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()).take(more));
             let looking = || store.fetch_deletions(&worker, permits.len());
             let Some(deletions) = until_answered(kind, &drain, looking).await else { return };
             for delivery in deletions {

@@ -321,7 +321,7 @@ fn no_secret_is_ever_shown() {
         ("OPENAI_API_KEY", secret),
         ("RAGQ_ADMIN_TOKEN", secret),
         ("RAGQ_API_KEY", secret),
-        ("RAGQ_API__KEYS", "web:swordfish-0123456789"),
+        ("RAGQ_API__KEYS", "web:swordfish-of-web-01"),
         ("RAGQ_ADMIN_TOKENS", "ana:swordfish-of-ana-01"),
     ])
     .load()

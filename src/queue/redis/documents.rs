@@ -18,8 +18,9 @@ use crate::{
 /// How long a sweep of the index is waited for: an ingestion that ends meanwhile is done again.
 const CLAIM: Duration = Duration::from_mins(1);
 
-/// Documents listed by one script call at most: it must stay short.
-const MOST: usize = 100;
+/// Documents listed by one script call at most: it must stay short. A page of 100, and the one that tells of
+/// another page.
+const MOST: usize = 101;
 
 type Records = Vec<(String, HashMap<String, String>)>;
 

@@ -28,8 +28,9 @@ use crate::{
     },
 };
 
-/// Jobs looked at by one script call at most: it must stay short.
-const MOST: usize = 100;
+/// Jobs looked at by one script call at most: it must stay short. A page of 100, and the one that tells of
+/// another page.
+const MOST: usize = 101;
 
 /// What `stats.lua` returns.
 type Stats = (
@@ -263,6 +264,8 @@ struct Cause {
     name: String,
     reason: DeadReason,
     code: Code,
+    /// Whether the code is in the store by this word, not one that a newer version wrote.
+    known: bool,
     kind: Kind,
     count: u64,
 }
@@ -270,14 +273,16 @@ struct Cause {
 impl Cause {
     fn parse(name: String, count: u64) -> Option<Self> {
         let mut words = name.split(':');
-        let (reason, code) = (words.next()?.parse().ok()?, Code::stored(words.next()?));
+        let (reason, word) = (words.next()?.parse().ok()?, words.next()?);
+        let code = Code::stored(word);
+        let known = code.as_str() == word;
         let kind = words.next()?.parse().ok()?;
-        Some(Self { name, reason, code, kind, count })
+        Some(Self { name, reason, code, known, kind, count })
     }
 
     fn fits(&self, filter: &DeadLetterFilter) -> bool {
         filter.reason.is_none_or(|reason| reason == self.reason)
-            && filter.code.is_none_or(|code| code == self.code)
+            && filter.code.is_none_or(|code| code == self.code && self.known)
             && filter.kind.is_none_or(|kind| kind == self.kind)
     }
 }

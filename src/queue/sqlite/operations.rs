@@ -91,14 +91,23 @@ impl Operations for SqliteJobStore {
         self.readers
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::DEAD_LETTER_GROUPS)?;
-                let groups = statement.query_map(words(&filter), |row| {
+                let found = statement.query_map(words(&filter), |row| {
                     Ok(DeadLetterGroup {
                         reason: rows::word(row, 0)?,
                         code: Code::stored(row.get_ref(1)?.as_str()?),
                         count: row.get::<_, i64>(2)? as u64,
                     })
                 })?;
-                groups.collect()
+                let mut groups: Vec<DeadLetterGroup> = Vec::new();
+                for group in found {
+                    let group = group?;
+                    // Several words of a newer version are one code here.
+                    match groups.iter_mut().find(|known| (known.reason, known.code) == (group.reason, group.code)) {
+                        Some(known) => known.count += group.count,
+                        None => groups.push(group),
+                    }
+                }
+                Ok(groups)
             })
             .await
     }

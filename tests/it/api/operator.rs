@@ -236,30 +236,51 @@ async fn dead_letters_are_discarded_by_filter_and_a_dry_run_only_counts() {
         refused.push(app.dead_letter("a secret question", Code::ContentRefused).await);
         app.dead_letter("q", Code::ContextTooLong).await;
     }
-    let discard = async |body: Value| expect(post(&app, "/admin/dlq/discard", body).await, 200).await;
-    let dry = discard(json!({ "code": "content_refused", "limit": 3, "dry_run": true })).await;
-    assert_eq!(dry, json!({ "matched": 3, "discarded": 0 }));
-    assert_eq!(discard(json!({ "kind": "ingest" })).await, json!({ "matched": 0, "discarded": 0 }));
-    let three = discard(json!({ "code": "content_refused", "limit": 3 })).await;
-    assert_eq!(three, json!({ "matched": 3, "discarded": 3 }));
+    let discard = async |body: Value| {
+        let done = expect(post(&app, "/admin/dlq/discard", body).await, 200).await;
+        assert!(text(&done, "dead_by").starts_with("20"), "{done}");
+        [&done["matched"], &done["discarded"]].map(|count| count.as_u64().unwrap())
+    };
+    assert_eq!(discard(json!({ "code": "content_refused", "limit": 3, "dry_run": true })).await, [3, 0]);
+    assert_eq!(discard(json!({ "kind": "ingest" })).await, [0, 0]);
+    assert_eq!(discard(json!({ "code": "content_refused", "limit": 3 })).await, [3, 3]);
     let left = get(&app, "/admin/dlq?code=content_refused").await;
     assert_eq!((left["items"].as_array().unwrap().len(), &left["items"][0]["job_id"]), (1, &json!(refused[0])));
-    assert_eq!(discard(json!({})).await, json!({ "matched": 5, "discarded": 5 }));
+    assert_eq!(discard(json!({})).await, [5, 5]);
     assert_eq!(get(&app, "/admin/dlq").await["groups"], json!([]));
 
     let log = get(&app, "/admin/audit?limit=3").await;
     let [all, _, three] = [0, 1, 2].map(|entry| &log["items"][entry]);
     assert_eq!((&all["action"], &all["stage"], &all["count"]), (&json!("discard_letters"), &json!("done"), &json!(5)));
-    assert_eq!((&three["count"], &three["detail"]), (&json!(3), &json!({ "code": "content_refused", "limit": 3 })));
+    assert_eq!(three["count"], 3);
+    assert_eq!((&three["detail"]["code"], &three["detail"]["limit"]), (&json!("content_refused"), &json!(3)));
     for (wrong, field) in [
         (json!({ "reason": "x" }), "reason"),
         (json!({ "ids": [refused[0]] }), "ids"),
         (json!({ "limit": 0 }), "limit"),
+        (json!({ "dead_by": "yesterday" }), "dead_by"),
+        (json!({ "dead_by": "2026-01-01T00:00:00Z", "dry_run": true }), "dead_by"),
     ] {
         let refused = problem(post(&app, "/admin/dlq/discard", wrong).await, 422, "validation_failed").await;
         assert_eq!(fields(&refused), [field]);
     }
     problem(app.post("/admin/dlq/discard").send().await.unwrap(), 401, "unauthorized").await;
+}
+
+#[tokio::test]
+async fn what_dies_after_a_dry_run_is_not_discarded_with_what_it_counted() {
+    let app = App::start().await;
+    let old = app.dead_letter("q", Code::ContextTooLong).await;
+    let dry = expect(post(&app, "/admin/dlq/discard", json!({ "dry_run": true })).await, 200).await;
+    assert_eq!(dry["matched"], 1);
+    let new = app.dead_letter("q", Code::ContextTooLong).await;
+    let died = &get(&app, "/admin/dlq").await["items"][0];
+    assert_eq!(died["job_id"], json!(new));
+    assert!(text(died, "dead_at") > text(&dry, "dead_by"), "{died} {dry}");
+    let done = post(&app, "/admin/dlq/discard", json!({ "dead_by": dry["dead_by"], "limit": 1 })).await;
+    assert_eq!(expect(done, 200).await["discarded"], 1);
+    let left = get(&app, "/admin/dlq").await;
+    assert_eq!((left["items"].as_array().unwrap().len(), &left["items"][0]["job_id"]), (1, &json!(new)), "not {old}");
 }
 
 #[tokio::test]

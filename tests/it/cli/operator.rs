@@ -163,14 +163,18 @@ async fn discarding_names_what_was_not_there_and_an_unknown_token_stops_it() {
 #[tokio::test]
 async fn letters_are_discarded_by_filter_in_steps_and_never_without_saying_which() {
     let route = "POST /admin/dlq/discard";
-    let done = |matched: u64| (route, Reply::json(200, &json!({"matched": matched, "discarded": matched})));
+    let instant = "2026-01-01T00:00:00.000Z";
+    let answer = |matched: u64| json!({"matched": matched, "discarded": matched, "dead_by": instant});
+    let done = |matched: u64| (route, Reply::json(200, &answer(matched)));
     let api = Api::playing(vec![done(20_000), done(7)]).await;
     let command = ragq(&api.url, ["dlq", "discard", "--reason", "permanent", "--code", "context_too_long"]).operator();
     let ended = command.run().await.expect(0);
     assert_eq!(ended.stdout, "20007 match, 20007 discarded\n");
     ended.says(&["20000 discarded so far"]);
     let step = json!({"reason": "permanent", "code": "context_too_long", "limit": 20_000});
-    assert_eq!(api.seen(route).iter().map(Seen::json).collect::<Vec<_>>(), [step.clone(), step]);
+    let mut next = step.clone();
+    next["dead_by"] = json!(instant);
+    assert_eq!(api.seen(route).iter().map(Seen::json).collect::<Vec<_>>(), [step, next], "what dies meanwhile stays");
     let api = Api::playing(vec![done(3)]).await;
     let dry = ["dlq", "discard", "--all", "--limit", "3", "--dry-run", "--json"];
     let dry = ragq(&api.url, dry).operator().run().await.expect(0).stdout;

@@ -95,7 +95,8 @@ async fn an_api_shows_what_a_newer_worker_wrote_in_words_that_it_does_not_know()
     let admin = async |path: &str| callers.admin(Method::GET, path, Value::Null).await;
     let (letters, letter) = (admin("/admin/dlq").await, admin(&format!("/admin/dlq/{job}")).await);
     check_letter(&callers.view(&job, 0).await, &callers.log(&job).await, &letters, &letter);
-    assert_eq!(admin("/admin/dlq?code=unknown").await["items"][0]["job_id"], job.as_str());
+    // What is filtered by is what was written: a word without a name here is not the code `unknown`.
+    assert_eq!(admin("/admin/dlq?code=unknown").await["items"], json!([]));
     // Logs are held to have no gaps, which whoever has a name for every event does not see.
     let _one: u64 = client.lrem(&events, 1, weather).await.unwrap();
     deployment.finish().await;

@@ -32,9 +32,15 @@ async fn lost_and_halved_answers_double_nothing_and_strand_nothing() {
     assert!(views.iter().all(|view| view["status"] == "completed"));
     assert_eq!(views.iter().map(|view| &view["job_id"]).collect::<HashSet<_>>().len(), jobs);
     // Each handed over once: an answer to a fetch that is lost is given again.
-    assert_eq!((sum(&views, "deliveries"), sum(&views, "lost_leases")), (jobs as u64, 0));
+    // Each handed over once, as an answer to a fetch that is lost is given again, but for those that were put off
+    // because no call of theirs got through for as long as the store is waited for: many calls share a connection.
+    let again =
+        views.iter().find(|view| view["deliveries"].as_u64() != view["deferrals"].as_u64().map(|put_off| put_off + 1));
+    assert_eq!(again, None);
+    assert_eq!(sum(&views, "lost_leases"), 0);
     assert_eq!(deployment.duplicate_calls(), 0);
     // `finish` checks that the queue has these jobs and no others: no submit counted twice, none is stranded.
     deployment.finish().await;
-    report("replies cut in half", &format!("cut {cuts}, jobs {jobs}, doubled 0, stranded 0"));
+    let put_off = sum(&views, "deferrals");
+    report("replies cut in half", &format!("cut {cuts}, jobs {jobs}, put off {put_off}, doubled 0, stranded 0"));
 }
